@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m engine_server evaluate`: how good a team is on pictures with known maps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine_server.errors import TaskError
+from engine_server.evaluate import naive, report, sheet
+from engine_server.evaluate.errors import DataError
+from engine_server.evaluate.runner import evaluate
+from engine_server.evaluate.samples import EXPECTED, Sample, case_keys, find_samples
+
+SHEET_ROWS = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.description = f"Scores a team beside naive answers; {EXPECTED}."
+    parser.add_argument("--team", default="nano", help="a team's name (default: nano, the bundled one)")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="one sample, a folder of samples, or nested folders")
+    parser.add_argument("--steps", type=_whole, default=0, metavar="N", help="denoising steps (default: the team's own)")
+    parser.add_argument("--seed", type=_whole, default=0, help="seed of the noise and of the contact sheet's choice (default: 0)")
+    parser.add_argument("--size", type=_whole, default=256, help="reduce larger pictures to this longer side; 0 keeps their size (default: 256)")
+    parser.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N samples by name")
+    parser.add_argument("--device", default="cpu", help="where the team runs, such as cpu or cuda (default: cpu)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measure of every sample")
+    parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help=f"a picture of {SHEET_ROWS} samples: photo, predicted and true maps")
+
+
+def _whole(text: str) -> int:
+    """A whole number from 0 on, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs the command; 0 when the table was printed, 2 after a sentence on what to mend."""
+    try:
+        samples = find_samples(args.data)[: args.limit or None]
+        means, note = naive.read_means()
+        _run(args, samples, means, [note] if note else [])
+    except (DataError, TaskError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(args: argparse.Namespace, samples: list[Sample], means: dict, notes: list[str]) -> None:
+    from engine_server.teamwork import load_team  # imports torch: only once the data is known to be good
+
+    team = load_team(args.team, device=args.device)
+    rows: list[sheet.Row] = []
+    shown = sheet.choose(len(case_keys(samples)), SHEET_ROWS if args.contact_sheet else 0, args.seed)
+
+    def on_case(index, count, case, maps, seconds):
+        print(f"{index}/{count} {case.name}: {seconds:.1f} s", file=sys.stderr, flush=True)
+        if index in shown:
+            rows.append(sheet.Row(case, maps))
+
+    evaluation = evaluate(team, samples, steps=args.steps, seed=args.seed, size=args.size, means=means, on_case=on_case)
+    evaluation.notes += notes
+    _publish(args, evaluation, rows)
+
+
+def _publish(args: argparse.Namespace, evaluation, rows: list[sheet.Row]) -> None:
+    print(report.table(evaluation))
+    settings = {name: getattr(args, name) for name in ("team", "steps", "seed", "size", "limit", "device")}
+    if args.json:
+        report.write_json(args.json, evaluation, settings | {"data": str(args.data)})
+    if args.contact_sheet:
+        sheet.write(args.contact_sheet, rows)

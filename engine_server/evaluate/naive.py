@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers that need no network: a team that does not beat them has learnt nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from engine_server.evaluate.errors import DataError
+
+MEANS_FILE = Path(__file__).resolve().parents[1] / "bundled" / "nano" / "naive_means.json"
+MID_GREY = 0.5
+TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO = "training mean", "photo itself", "flat", "all zero"
+ANSWERS = (TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO)
+
+
+def read_means(path: Path = MEANS_FILE) -> tuple[dict[str, np.ndarray], str | None]:
+    """({map: its mean over the training set, one or three values 0..1}, a note where they are not known).
+
+    The file is what training writes: {"albedo": [r, g, b], "roughness": x, "metalness": x}. Raises DataError
+    when there is one that is not that.
+    """
+    if not path.is_file():
+        return {}, f"no {path.name} in {path.parent.name}: the training means are not known, mid grey stands in"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _mean(name, value) for name, value in stored.items()}, None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f'{path} is unusable ({error}); expected {{"albedo": [r, g, b], "roughness": x, "metalness": x}} in 0..1.') from error
+
+
+def _mean(name: str, value: float | list[float]) -> np.ndarray:
+    mean = np.asarray(value, np.float32)
+    if mean.size not in (1, 3) or not np.all((mean >= 0.0) & (mean <= 1.0)):
+        raise ValueError(f"{name} is {value}")
+    return mean
+
+
+def naive_answers(name: str, photo: np.ndarray, means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """{which answer: H x W x 3} for one map of one photo."""
+    if name == "normals":
+        return {FLAT: _constant(photo, (0.5, 0.5, 1.0))}
+    answers = {TRAINING_MEAN: _constant(photo, means.get(name, MID_GREY))}
+    if name == "albedo":
+        answers[PHOTO_ITSELF] = photo
+    if name == "metalness":
+        answers[ZERO] = _constant(photo, 0.0)
+    return answers
+
+
+def _constant(like: np.ndarray, value) -> np.ndarray:
+    return np.broadcast_to(np.asarray(value, np.float32), like.shape)

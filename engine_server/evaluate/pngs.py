@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PNG files to arrays without losing the lower half of 16-bit colour, which Pillow drops when it loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from engine_server.channels import model_array
+from engine_server.evaluate.errors import DataError
+
+# What Pillow raises for files that are cut, absurdly large or no image at all.
+_BROKEN = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(width, height) from the file's header. Raises DataError where it is no image."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except _BROKEN as error:
+        raise DataError(f"{path} is not a readable image ({error}); expected a PNG file.") from error
+
+
+def read(path: Path) -> np.ndarray:
+    """The picture as stored, H x W x 3 float32 in 0..1: grey repeated, alpha dropped, 8 and 16 bit. Raises DataError."""
+    try:
+        with Image.open(path) as image:
+            return model_array(_values(path, image))
+    except _BROKEN as error:
+        raise DataError(f"{path} cannot be read ({error}); expected a PNG file of 8 or 16 bits.") from error
+
+
+def _values(path: Path, image: Image.Image) -> np.ndarray:
+    raw = image.tile[0].args if image.format == "PNG" and image.tile else ""
+    if raw in ("RGB;16B", "RGBA;16B"):
+        return _plane(path, raw) * np.uint16(256) + _plane(path, raw.replace("16B", "16L"))
+    if image.mode.startswith("I"):
+        return np.asarray(image, np.uint16)
+    return np.asarray(image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGBA"))
+
+
+def _plane(path: Path, raw: str) -> np.ndarray:
+    """One byte of every 16-bit value: the high one read as what it is, the low one by telling Pillow the other byte order."""
+    with Image.open(path) as image:
+        image.tile = [tile._replace(args=raw) for tile in image.tile]
+        return np.asarray(image, np.uint16)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scores to a table for people and to JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine_server.evaluate.naive import ANSWERS
+from engine_server.evaluate.runner import EVERY, TEAM, Evaluation
+from engine_server.evaluate.samples import MAPS
+
+COLUMNS = (TEAM, *ANSWERS)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A row of the table: its key in a score, its title, how it is written and whether more is better."""
+
+    key: str
+    title: str
+    digits: int = 4
+    more_is_better: bool = False
+
+
+MEASURES = (
+    Measure("rmse", "RMSE"),
+    Measure("rmse_white_point", "RMSE, white point fitted"),
+    Measure("psnr", "PSNR, dB", 2, True),
+    Measure("ssim", "SSIM", 4, True),
+    Measure("mean_angle", "mean angle, degrees", 2),
+    Measure("median_angle", "median angle, degrees", 2),
+    Measure("share_under_11_25", "share under 11.25 degrees", 3, True),
+)
+
+
+def summary(evaluation: Evaluation) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """{kind: {answer: {map: {measure: value}}}} of all pools."""
+    return {
+        kind: {label: {name: score.summary() for name, score in maps.items()} for label, maps in answers.items()}
+        for kind, answers in evaluation.scores.items()
+    }
+
+
+def best_of(values: dict[str, float], measure: Measure) -> str:
+    """Which answer is best by a measure; a naive answer wins a tie, since it is cheaper."""
+    sign = -1.0 if measure.more_is_better else 1.0
+    return min(values, key=lambda label: (sign * values[label], label == TEAM))
+
+
+def table_rows(answers: dict[str, dict[str, dict[str, float]]]) -> list[list[str]]:
+    """One row per map and measure: map, measure, a cell per answer (* marks the best), who is better."""
+    rows = []
+    for name in (name for name in MAPS if name in answers[TEAM]):
+        for measure in MEASURES:
+            values = {label: answers[label][name][measure.key] for label in COLUMNS if measure.key in answers.get(label, {}).get(name, {})}
+            if values:
+                rows.append([name, measure.title, *_cells(values, measure)])
+    return rows
+
+
+def _cells(values: dict[str, float], measure: Measure) -> list[str]:
+    best = best_of(values, measure)
+    cells = [f"{values[label]:.{measure.digits}f}{'*' if label == best else ' '}" if label in values else "" for label in COLUMNS]
+    return [*cells, best]
+
+
+def table(evaluation: Evaluation) -> str:
+    """The printed report: one table over all photos, and one per kind of photo where there are several kinds."""
+    pooled = summary(evaluation)
+    kinds = [EVERY] + [kind for kind in pooled if kind != EVERY and len(pooled) > 2]
+    blocks = [_titled(kind, _count(evaluation, kind), pooled[kind]) for kind in kinds]
+    return "\n\n".join(blocks + ["\n".join(f"note: {note}" for note in evaluation.notes)]).rstrip()
+
+
+def _count(evaluation: Evaluation, kind: str) -> int:
+    return sum(kind in (EVERY, case["photo"]) for case in evaluation.cases)
+
+
+def _titled(kind: str, count: int, answers: dict) -> str:
+    title = f"{count} photo{'s' if count != 1 else ''}" + ("" if kind == EVERY else f", only {kind}.png")
+    rows = [["map", "measure", *COLUMNS, "better"], *table_rows(answers)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join([title, *("  ".join(_aligned(row, widths)).rstrip() for row in rows)])
+
+
+def _aligned(row: list[str], widths: list[int]) -> list[str]:
+    numbers = range(2, 2 + len(COLUMNS))
+    return [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+
+
+def as_json(evaluation: Evaluation, settings: dict) -> dict:
+    """Everything: settings, pooled summary by kind of photo, who is better, every photo's own measures, notes."""
+    pooled = summary(evaluation)
+    rows = table_rows(pooled[EVERY])
+    better = {f"{row[0]}: {row[1]}": row[-1] for row in rows}
+    return {"settings": settings, "summary": pooled, "better": better, "samples": evaluation.cases, "notes": evaluation.notes}
+
+
+def write_json(path: Path, evaluation: Evaluation, settings: dict) -> None:
+    """Writes `as_json` to a file, whose folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(as_json(evaluation, settings), indent=2) + "\n", encoding="utf-8")

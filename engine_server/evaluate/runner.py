@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A team and the naive answers over all samples. A team is anything with `teammates` and `run`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from engine_server import colour
+from engine_server.channels import CHANNELS, single_value
+from engine_server.evaluate.errors import DataError
+from engine_server.evaluate.naive import naive_answers
+from engine_server.evaluate.samples import MAPS, Case, Sample, case_keys, load_case
+from engine_server.evaluate.scores import Score, score_for
+
+TEAM, EVERY = "team", "all"
+
+
+class Team(Protocol):
+    """What is evaluated: `engine_server.teamwork`'s team, or any object that behaves so."""
+
+    teammates: tuple[str, ...]
+
+    def run(self, images: dict[str, np.ndarray], request: list[str], **options) -> dict[str, np.ndarray]:
+        """Images and answers H x W x 3 in 0..1, by channel; options are steps and seed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which maps a team answers itself, and which follow from its diffuse and specular."""
+
+    direct: tuple[str, ...]
+    derived: tuple[str, ...]
+
+    @property
+    def request(self) -> list[str]:
+        return [*self.direct, *(("diffuse", "specular") if self.derived else ())]
+
+
+@dataclass
+class Evaluation:
+    """`cases`: one dictionary per photo. `scores[kind][answer][map]`: pooled, kind `all` or the photo's."""
+
+    cases: list[dict] = field(default_factory=list)
+    scores: dict[str, dict[str, dict[str, Score]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def score(self, kind: str, answer: str, name: str) -> Score:
+        """That pool; a new one the first time it is asked for."""
+        maps = self.scores.setdefault(kind, {}).setdefault(answer, {})
+        return maps.setdefault(name, score_for(name))
+
+
+def plan_for(teammates: tuple[str, ...], wanted: list[str]) -> Plan:
+    """How a team answers the wanted maps. A team with diffuse and specular but no metalness is converted. Raises DataError."""
+    outputs = {mate.removesuffix(".out") for mate in teammates if mate.endswith(".out")}
+    converts = {"diffuse", "specular"} <= outputs and "metalness" not in outputs
+    derived = tuple(name for name in wanted if converts and name in ("albedo", "metalness"))
+    direct = tuple(name for name in wanted if name in outputs and name not in derived)
+    if "image.in" not in teammates or not (direct or derived):
+        raise DataError(f"This team takes no image or gives none of {', '.join(wanted)}; its teammates are {', '.join(teammates)}.")
+    return Plan(direct, derived)
+
+
+def answer(team: Team, photo: np.ndarray, plan: Plan, options: dict) -> dict[str, np.ndarray]:
+    """The team's maps of one photo, H x W x 3 float32 in 0..1; one-component maps hold one value three times."""
+    answers = team.run({"image": photo}, request=plan.request, **options)
+    maps = {name: answers[name] for name in plan.direct} | (_derive(answers) if plan.derived else {})
+    return {name: _tidy(name, maps[name], photo.shape) for name in (*plan.direct, *plan.derived)}
+
+
+def _derive(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Base colour (display-encoded) and metalness of encoded diffuse and specular."""
+    linear = [colour.display_decode(answers[name]) for name in ("diffuse", "specular")]
+    base_colour, metalness = colour.metalness_from_specular(*linear)
+    return {"albedo": colour.display_encode(base_colour), "metalness": metalness.repeat(3, axis=-1)}
+
+
+def _tidy(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    values = colour.finite(values)
+    if values.shape != shape:
+        raise ValueError(f"The team's {name} has the shape {values.shape}; expected the photo's, {shape}.")
+    return single_value(values).repeat(3, axis=-1) if CHANNELS[name].components == 1 else values
+
+
+OnCase = Callable[[int, int, Case, dict[str, np.ndarray], float], None]
+
+
+def evaluate(team: Team, samples: list[Sample], *, steps: int = 0, seed: int = 0, size: int = 256,
+             means: dict[str, np.ndarray] | None = None, on_case: OnCase | None = None) -> Evaluation:
+    """Every photo of every sample through the team, scored beside the naive answers.
+
+    steps    denoising steps, 0 for the team's default          size   longer side, 0 for the stored size
+    means    the training set's mean of each map                on_case(index from 1, count, case, maps, seconds)
+    Raises DataError for a team that answers none of the maps, and for a file that cannot be read.
+    """
+    evaluation, keys = Evaluation(), case_keys(samples)
+    wanted = [name for name in MAPS if any(name in sample.maps for sample in samples)]
+    evaluation.notes += _missing_notes(plan_for(team.teammates, wanted), wanted)
+    options = {"seed": seed} | ({"steps": steps} if steps else {})
+    for index, (sample, kind) in enumerate(keys, start=1):
+        case, start = load_case(sample, kind, size), time.perf_counter()
+        maps = answer(team, case.photo, plan_for(team.teammates, list(case.truth)), options)
+        seconds = time.perf_counter() - start
+        evaluation.cases.append(_score_case(evaluation, case, maps, means or {}) | {"seconds": seconds})
+        if on_case:
+            on_case(index, len(keys), case, maps, seconds)
+    return evaluation
+
+
+def _missing_notes(plan: Plan, wanted: list[str]) -> list[str]:
+    missing = [name for name in wanted if name not in (*plan.direct, *plan.derived)]
+    notes = [f"the team does not give {', '.join(missing)}: left out"] if missing else []
+    return notes + ([f"{' and '.join(plan.derived)} follow from the team's diffuse and specular"] if plan.derived else [])
+
+
+def _score_case(evaluation: Evaluation, case: Case, maps: dict[str, np.ndarray], means: dict[str, np.ndarray]) -> dict:
+    record = {"name": case.name, "photo": case.kind, "size": list(case.photo.shape[1::-1]), "answers": {}}
+    for name, predicted in maps.items():
+        for label, values in {TEAM: predicted, **naive_answers(name, case.photo, means)}.items():
+            measures = evaluation.score(case.kind, label, name).add(values, case.truth[name])
+            evaluation.score(EVERY, label, name).add(values, case.truth[name])
+            record["answers"].setdefault(label, {})[name] = measures
+    return record

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Folders of pictures to samples, checked before a network runs.
+
+A sample is a folder with at least one photo (flash.png, env.png or image.png) and at least one map. A data
+folder is one sample, a folder of samples, or nested deeper. All pictures of a sample have the same size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from engine_server.channels import CHANNELS, DISPLAY, NORMALS
+from engine_server.evaluate import pngs
+from engine_server.evaluate.errors import DataError
+
+PHOTOS = ("flash", "env", "image")
+MAPS = ("albedo", "roughness", "metalness", "normals", "depth", "diffuseshading", "inverseshading")
+EXPECTED = (
+    "expected folders that hold flash.png, env.png or image.png beside albedo.png, normals.png, roughness.png, "
+    "metalness.png (any of them; values 0..1, normals OpenGL)"
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One folder: its photos and the true maps, by name without .png. `name` is its path below the data folder."""
+
+    name: str
+    photos: dict[str, Path]
+    maps: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One photo of a sample with the sample's true maps, all H x W x 3 float32 in 0..1 as stored."""
+
+    name: str
+    kind: str  # which photo: flash, env or image
+    photo: np.ndarray
+    truth: dict[str, np.ndarray]
+
+
+def find_samples(folder: Path) -> list[Sample]:
+    """All samples in and below `folder`, sorted by name. Raises DataError where there are none or one is unfit."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; {EXPECTED}.")
+    places = sorted({path.parent for path in folder.rglob("*.png") if path.stem in PHOTOS})
+    samples = [_sample(folder, place) for place in places]
+    usable = [sample for sample in samples if sample.maps]
+    if not usable:
+        raise DataError(_nothing(folder, samples))
+    for sample in usable:
+        _check_sizes(sample)
+    return usable
+
+
+def _sample(root: Path, place: Path) -> Sample:
+    name = place.relative_to(root).as_posix() if place != root else place.resolve().name
+    photos, maps = ({word: place / f"{word}.png" for word in words if (place / f"{word}.png").is_file()} for words in (PHOTOS, MAPS))
+    return Sample(name, photos, maps)
+
+
+def _nothing(folder: Path, without_maps: list[Sample]) -> str:
+    if without_maps:
+        return f"{folder} holds photos ({without_maps[0].name}) but no true maps beside them; {EXPECTED}."
+    if not any(folder.iterdir()):
+        return f"{folder} is empty; {EXPECTED}."
+    return f"{folder} holds no sample; {EXPECTED}."
+
+
+def _check_sizes(sample: Sample) -> None:
+    """A true map of another size cannot be compared pixel by pixel, and a guess which way to crop would be wrong."""
+    sizes = {path: pngs.size_of(path) for path in (*sample.photos.values(), *sample.maps.values())}
+    (first, expected), *others = sizes.items()
+    for path, size in others:
+        if size != expected:
+            raise DataError(
+                f"The sizes of sample {sample.name} do not fit: {path.name} is {size[0]} x {size[1]} pixels, "
+                f"{first.name} is {expected[0]} x {expected[1]}; expected one size for all its pictures."
+            )
+
+
+def case_keys(samples: list[Sample]) -> list[tuple[Sample, str]]:
+    """Every photo of every sample, as (sample, kind of photo)."""
+    return [(sample, kind) for sample in samples for kind in sample.photos]
+
+
+def load_case(sample: Sample, kind: str, size: int) -> Case:
+    """The pictures of one photo. The longer side is reduced to `size` if larger (0: never). Raises DataError."""
+    photo = reduce(pngs.read(sample.photos[kind]), "image", size)
+    truth = {name: reduce(pngs.read(path), name, size) for name, path in sample.maps.items()}
+    return Case(f"{sample.name}/{kind}", kind, photo, truth)
+
+
+def reduce(values: np.ndarray, name: str, size: int) -> np.ndarray:
+    """Model-encoded H x W x 3 with its longer side at most `size`; colour is averaged in linear light, normals as vectors."""
+    height, width = values.shape[:2]
+    if size <= 0 or max(height, width) <= size:
+        return values
+    scale = size / max(height, width)
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    encoding = CHANNELS[name].encoding
+    if encoding not in (DISPLAY, NORMALS):
+        return _resize(values, target)
+    return encoding.encode(_resize(encoding.decode(values), target)).astype(np.float32)
+
+
+def _resize(values: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """Area average of H x W x 3 float32 to (width, height)."""
+    planes = [Image.fromarray(np.ascontiguousarray(plane)).resize(target, Image.Resampling.BOX) for plane in np.moveaxis(values, -1, 0)]
+    return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
