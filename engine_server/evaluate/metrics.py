@@ -2,7 +2,7 @@
 """The measures, on H x W x 3 float32 values 0..1 as they are stored (colour display-encoded, normals n * 0.5 + 0.5).
 
 Errors pool over all pixels of all samples, as published tables do; JSON also gets the mean over samples.
-SSIM is torchmetrics' (Wang et al. 2004). LPIPS is left out on purpose: it needs a network's weights, which an
+SSIM is torchmetrics' (Wang et al. 2004; Gaussian window of 11 pixels, mirrored borders). LPIPS is left out on purpose: it needs a network's weights, which an
 evaluation that works offline cannot have.
 """
 
