@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Maps at a network's size to the size of the photo, along the edges of a guide. NumPy only, float32.
+
+The guided filter (He, Sun, Tang, "Guided Image Filtering", TPAMI 2013) models a map p within a window as
+a linear function of a guide: p = a . guide + b. Its fast form (He, Sun, "Fast Guided Filter", 2015) fits a
+and b on small pictures and applies them to the large guide. The guide may have any number of components:
+a photo, or a G-buffer of albedo, normals and depth side by side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def box_mean(values: np.ndarray, radius: int) -> np.ndarray:
+    """Mean over windows of (2 radius + 1)^2 pixels, cut off at the borders, of H x W x C; by cumulative sums."""
+    return _box_axis(_box_axis(values, radius, 0), radius, 1).astype(np.float32)
+
+
+def _box_axis(values: np.ndarray, radius: int, axis: int) -> np.ndarray:
+    """As `box_mean` along one axis. In float64: a float32 running sum loses the last pixels of a large picture."""
+    count = values.shape[axis]
+    values = np.moveaxis(values, axis, 0)
+    sums = np.concatenate([np.zeros_like(values[:1], np.float64), np.cumsum(values, axis=0, dtype=np.float64)])
+    last = np.minimum(np.arange(count) + radius + 1, count)
+    first = np.maximum(np.arange(count) - radius, 0)
+    sizes = (last - first).reshape(-1, *[1] * (values.ndim - 1))
+    return np.moveaxis((sums[last] - sums[first]) / sizes, 0, axis)
+
+
+def resize_bilinear(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """H x W x C to height x width x C, pixel centres aligned, borders repeated. For enlarging: it does not filter."""
+    return _resize_axis(_resize_axis(values, height, 0), width, 1)
+
+
+def _resize_axis(values: np.ndarray, count: int, axis: int) -> np.ndarray:
+    size = values.shape[axis]
+    centres = np.clip((np.arange(count) + 0.5) * size / count - 0.5, 0.0, size - 1.0)
+    first = np.minimum(centres.astype(np.int64), max(size - 2, 0))
+    weights = (centres - first).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    start, end = (values.take(index, axis) for index in (first, np.minimum(first + 1, size - 1)))
+    return start + weights * (end - start)
+
+
+def reduce_area(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """H x W x C to a smaller height x width x C: the mean over each pixel's area, fractions of pixels included."""
+    return _reduce_axis(_reduce_axis(values, height, 0), width, 1).astype(np.float32)
+
+
+def _reduce_axis(values: np.ndarray, count: int, axis: int) -> np.ndarray:
+    values = np.moveaxis(values, axis, 0)
+    size = values.shape[0]
+    sums = np.concatenate([np.zeros_like(values[:1], np.float64), np.cumsum(values, axis=0, dtype=np.float64)])
+    bounds = np.arange(count + 1) * size / count
+    whole = np.minimum(bounds.astype(np.int64), size - 1)
+    weights = (bounds - whole).reshape(-1, *[1] * (values.ndim - 1))
+    at_bounds = sums[whole] + weights * (sums[whole + 1] - sums[whole])
+    return np.moveaxis(np.diff(at_bounds, axis=0) * (count / size), 0, axis)
+
+
+def linear_model(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """(a, b) around every pixel with values = guide . a + b in the least-squares sense; equations 10 and 11 of the paper.
+
+    guide H x W x K, values H x W x C -> a H x W x K x C, b H x W x C. `epsilon` is added to the guide's
+    variance: contrasts of the guide below sqrt(epsilon) count as flat, and a is 0 where the guide is constant.
+    """
+    guide_mean, values_mean = box_mean(guide, radius), box_mean(values, radius)
+    g, v = guide - guide_mean.mean(axis=(0, 1)), values - values_mean.mean(axis=(0, 1))  # centred: E[xy] - E[x]E[y] cancels less
+    variance = _covariance(g, g, radius) + np.float32(epsilon) * np.eye(guide.shape[-1], dtype=np.float32)
+    slopes = np.linalg.solve(variance, _covariance(g, v, radius))
+    return slopes, values_mean - _apply(slopes, guide_mean)
+
+
+def _covariance(x: np.ndarray, y: np.ndarray, radius: int) -> np.ndarray:
+    """Windowed covariance of H x W x K and H x W x C: H x W x K x C."""
+    products = box_mean((x[..., :, None] * y[..., None, :]).reshape(*x.shape[:2], -1), radius)
+    means = box_mean(x, radius)[..., :, None] * box_mean(y, radius)[..., None, :]
+    return products.reshape(means.shape) - means
+
+
+def _apply(slopes: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    """guide . a: H x W x K x C and H x W x K -> H x W x C."""
+    return np.einsum("hwkc,hwk->hwc", slopes, guide)
+
+
+def _flat_box(slopes: np.ndarray, radius: int) -> np.ndarray:
+    """`box_mean` of H x W x K x C."""
+    return box_mean(slopes.reshape(*slopes.shape[:2], -1), radius).reshape(slopes.shape)
+
+
+def smooth(values: np.ndarray, guide: np.ndarray, radius: int = 4, epsilon: float = 1e-3) -> np.ndarray:
+    """Edge-aware smoothing, H x W x C float32: the guided filter of `values` with the edges of `guide`.
+
+    values   H x W x C, any range        guide   H x W x K of the same size, contrasts on a scale of about 1
+    Where the guide is constant it is two box filters; where values are linear in the guide it changes nothing
+    (for a small epsilon). Raises ValueError where the sizes differ.
+    """
+    values, guide = _planes(values), _planes(guide)
+    if values.shape[:2] != guide.shape[:2]:
+        raise ValueError(f"The guide is {_size(guide)} pixels, the map {_size(values)}; smoothing needs one size.")
+    slopes, offsets = linear_model(guide, values, radius, epsilon)
+    return _apply(_flat_box(slopes, radius), guide) + box_mean(offsets, radius)
+
+
+def upsample(values: np.ndarray, guide: np.ndarray, radius: int = 2, epsilon: float = 1e-3) -> np.ndarray:
+    """A small map at the size of a large guide, with the guide's edges and detail; float32, guide's H x W x C.
+
+        result = up(values) + up(mean of a) . (guide - up(small guide))
+
+    a is the fast guided filter's, fitted on the small pictures. Unlike there, only the detail that the small
+    guide lost is added through it, so the map's own detail stays: with a constant guide the result is the
+    plain bilinear enlargement, and averaged back to the small size it stays close to the map.
+    values   h x w x C, any range       guide   H x W x K, H >= h and W >= w, contrasts on a scale of about 1
+    Raises ValueError for a guide smaller than the map.
+    """
+    values, guide = _planes(values), _planes(guide)
+    (rows, columns), (height, width) = values.shape[:2], guide.shape[:2]
+    if rows > height or columns > width:
+        raise ValueError(f"The guide is {_size(guide)} pixels; expected at least the map's {_size(values)}.")
+    small = reduce_area(guide, rows, columns)
+    slopes = _flat_box(linear_model(small, values, radius, epsilon)[0], radius)
+    lost = guide - resize_bilinear(small, height, width)
+    result = resize_bilinear(values, height, width)
+    for component in range(guide.shape[-1]):  # one at a time: all slopes at full size would be K times the memory
+        result += resize_bilinear(slopes[:, :, component], height, width) * lost[..., component, None]
+    return result
+
+
+def _planes(picture: np.ndarray) -> np.ndarray:
+    """H x W or H x W x C to H x W x C float32. Raises ValueError for another shape or an empty picture."""
+    picture = np.asarray(picture, np.float32)
+    picture = picture[..., None] if picture.ndim == 2 else picture
+    if picture.ndim != 3 or picture.size == 0:
+        raise ValueError(f"A picture is H x W or H x W x C and not empty; this has the shape {picture.shape}.")
+    return picture
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"
