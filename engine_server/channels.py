@@ -107,7 +107,11 @@ _WORDS = (
     _colour("diffuse", "diffuse reflectance"),
     _colour("specular", "specular reflectance at normal incidence"),
     _colour("shading", "image / albedo", _INFINITE),
-    _colour("diffuseshading", "light arriving for diffuse reflection: image = diffuse * diffuseshading + residual", _INFINITE),
+    _colour(
+        "diffuseshading",
+        "light arriving for diffuse reflection: image = diffuse * diffuseshading + residual",
+        _INFINITE,
+    ),
     _colour("residual", "image - diffuse * diffuseshading: highlights, emission, transmission", _INFINITE, -_INFINITE),
     Channel("inverseshading", "image / (albedo + image)", UNIT, 3, (DATA,), 0.0, 1.0),
     _scalar("roughness", "perceptual roughness, the square root of the microfacet alpha"),
@@ -115,7 +119,15 @@ _WORDS = (
     _scalar("height", "displacement along the normal; 0.5 is the middle of the range"),
     _scalar("mask", "1 where a pixel counts"),
     Channel("normals", "surface directions, OpenGL", NORMALS, 3, (TANGENT_NORMAL, CAMERA_NORMAL), -1.0, 1.0),
-    Channel("depth", "distance along the view axis, metres or relative; background >= 1e9", DEPTH, 1, (DATA,), 0.0, _INFINITE),
+    Channel(
+        "depth",
+        "distance along the view axis, metres or relative; background >= 1e9",
+        DEPTH,
+        1,
+        (DATA,),
+        0.0,
+        _INFINITE,
+    ),
     Channel("halfway", "direction to light plus direction to camera, not normalised", PLAIN, 3, (DATA,), -2.0, 2.0),
 )
 CHANNELS: dict[str, Channel] = {word.name: word for word in _WORDS}
@@ -155,7 +167,9 @@ def single_value(array: np.ndarray) -> np.ndarray:
 
 def _check(word: Channel, image: ChannelImage) -> None:
     if image.space not in word.spaces:
-        raise TaskError("wrong-space", f"{word.name} is tagged {image.space!r}; expected {' or '.join(map(repr, word.spaces))}.")
+        raise TaskError(
+            "wrong-space", f"{word.name} is tagged {image.space!r}; expected {' or '.join(map(repr, word.spaces))}."
+        )
     if word.encoding is NORMALS and image.data.shape[-1] < 3:
         raise TaskError("bad-image", f"{word.name} need three components, not {image.data.shape[-1]}.")
 

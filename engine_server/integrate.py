@@ -66,7 +66,7 @@ def height_to_unit(height: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def height_from_unit(values: np.ndarray, scale: float) -> np.ndarray:
-    """Height around its mid level, in units of the image's width; the inverse of `height_to_unit` but for a constant."""
+    """Height around its mid level, in units of the image's width; inverts `height_to_unit` but for a constant."""
     return (values - 0.5) * scale
 
 
@@ -82,7 +82,9 @@ def _solve_bounded(right: np.ndarray, down: np.ndarray) -> np.ndarray:
     """The least-squares height in pixels where slopes lead from each pixel to the next, with open borders."""
     step_right = (right[:, 1:] + right[:, :-1]) / 2.0
     step_down = (down[1:] + down[:-1]) / 2.0
-    source = -np.diff(np.pad(step_right, ((0, 0), (1, 1))), axis=1) - np.diff(np.pad(step_down, ((1, 1), (0, 0))), axis=0)
+    source = -np.diff(np.pad(step_right, ((0, 0), (1, 1))), axis=1) - np.diff(
+        np.pad(step_down, ((1, 1), (0, 0))), axis=0
+    )
     spectrum = _cosine(_cosine(source).T) / _laplacian(*source.shape, np.pi).T
     return _cosine_inverse(_cosine_inverse(spectrum).T)
 

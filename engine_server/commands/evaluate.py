@@ -20,14 +20,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.description = f"Scores a team beside naive answers; {EXPECTED}."
     parser.add_argument("--team", default="nano", help="a team's name (default: nano, the bundled one)")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="one sample, a folder of samples, or nested folders")
-    parser.add_argument("--steps", type=_whole, default=0, metavar="N", help="denoising steps (default: the team's own)")
-    parser.add_argument("--seed", type=_whole, default=0, help="seed of the noise and of the contact sheet's choice (default: 0)")
-    parser.add_argument("--size", type=_whole, default=256, help="reduce larger pictures to this longer side; 0 keeps their size (default: 256)")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="one sample, a folder of samples, or nested folders"
+    )
+    parser.add_argument(
+        "--steps", type=_whole, default=0, metavar="N", help="denoising steps (default: the team's own)"
+    )
+    parser.add_argument(
+        "--seed", type=_whole, default=0, help="seed of the noise and of the contact sheet's choice (default: 0)"
+    )
+    parser.add_argument(
+        "--size",
+        type=_whole,
+        default=256,
+        help="reduce larger pictures to this longer side; 0 keeps their size (default: 256)",
+    )
     parser.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N samples by name")
     parser.add_argument("--device", default="cpu", help="where the team runs, such as cpu or cuda (default: cpu)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measure of every sample")
-    parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help=f"a picture of {SHEET_ROWS} samples: photo, predicted and true maps")
+    parser.add_argument(
+        "--contact-sheet",
+        type=Path,
+        metavar="FILE.png",
+        help=f"a picture of {SHEET_ROWS} samples: photo, predicted and true maps",
+    )
 
 
 def _whole(text: str) -> int:

@@ -2,8 +2,8 @@
 """The measures, on H x W x 3 float32 values 0..1 as they are stored (colour display-encoded, normals n * 0.5 + 0.5).
 
 Errors pool over all pixels of all samples, as published tables do; JSON also gets the mean over samples.
-SSIM is torchmetrics' (Wang et al. 2004; Gaussian window of 11 pixels, mirrored borders). LPIPS is left out on purpose: it needs a network's weights, which an
-evaluation that works offline cannot have.
+SSIM is torchmetrics' (Wang et al. 2004; Gaussian window of 11 pixels, mirrored borders). LPIPS is left out
+on purpose: it needs a network's weights, which an evaluation that works offline cannot have.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def psnr(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def white_point(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Per channel sum(true^2) / sum(true * predicted), the factor that forgives a wrong exposure or tint; 1 where undefined."""
+    """Per channel sum(true^2) / sum(true * predicted): forgives a wrong exposure or tint; 1 where undefined."""
     products = np.sum(true * predicted, axis=(0, 1), dtype=np.float64)
     squares = np.sum(true * true, axis=(0, 1), dtype=np.float64)
     return np.divide(squares, products, out=np.ones_like(squares), where=(products > 0.0) & (squares > 0.0))

@@ -28,7 +28,9 @@ def read_means(path: Path = MEANS_FILE) -> tuple[dict[str, np.ndarray], str | No
         stored = json.loads(path.read_text(encoding="utf-8"))
         return {name: _mean(name, value) for name, value in stored.items()}, None
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f'{path} is unusable ({error}); expected {{"albedo": [r, g, b], "roughness": x, "metalness": x}} in 0..1.') from error
+        raise DataError(
+            f'{path} is unusable ({error}); expected {{"albedo": [r, g, b], "roughness": x, "metalness": x}} in 0..1.'
+        ) from error
 
 
 def _mean(name: str, value: float | list[float]) -> np.ndarray:

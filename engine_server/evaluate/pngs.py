@@ -25,7 +25,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def read(path: Path) -> np.ndarray:
-    """The picture as stored, H x W x 3 float32 in 0..1: grey repeated, alpha dropped, 8 and 16 bit. Raises DataError."""
+    """The picture as stored, H x W x 3 float32 in 0..1: grey repeated, alpha dropped. Raises DataError."""
     try:
         with Image.open(path) as image:
             return model_array(_values(path, image))
@@ -43,7 +43,7 @@ def _values(path: Path, image: Image.Image) -> np.ndarray:
 
 
 def _plane(path: Path, raw: str) -> np.ndarray:
-    """One byte of every 16-bit value: the high one read as what it is, the low one by telling Pillow the other byte order."""
+    """One byte of every 16-bit value: the high one, or the low one by telling Pillow the other byte order."""
     with Image.open(path) as image:
         image.tile = [tile._replace(args=raw) for tile in image.tile]
         return np.asarray(image, np.uint16)

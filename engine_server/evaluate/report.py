@@ -54,7 +54,11 @@ def table_rows(answers: dict[str, dict[str, dict[str, float]]]) -> list[list[str
     rows = []
     for name in (name for name in MAPS if name in answers[TEAM]):
         for measure in MEASURES:
-            values = {label: answers[label][name][measure.key] for label in COLUMNS if measure.key in answers.get(label, {}).get(name, {})}
+            values = {
+                label: answers[label][name][measure.key]
+                for label in COLUMNS
+                if measure.key in answers.get(label, {}).get(name, {})
+            }
             if values:
                 rows.append([name, measure.title, *_cells(values, measure)])
     return rows
@@ -62,7 +66,10 @@ def table_rows(answers: dict[str, dict[str, dict[str, float]]]) -> list[list[str
 
 def _cells(values: dict[str, float], measure: Measure) -> list[str]:
     best = best_of(values, measure)
-    cells = [f"{values[label]:.{measure.digits}f}{'*' if label == best else ' '}" if label in values else "" for label in COLUMNS]
+    cells = [
+        f"{values[label]:.{measure.digits}f}{'*' if label == best else ' '}" if label in values else ""
+        for label in COLUMNS
+    ]
     return [*cells, best]
 
 
@@ -87,7 +94,10 @@ def _titled(kind: str, count: int, answers: dict) -> str:
 
 def _aligned(row: list[str], widths: list[int]) -> list[str]:
     numbers = range(2, 2 + len(COLUMNS))
-    return [cell.rjust(width) if i in numbers else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+    return [
+        cell.rjust(width) if i in numbers else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
 
 
 def as_json(evaluation: Evaluation, settings: dict) -> dict:
@@ -95,7 +105,13 @@ def as_json(evaluation: Evaluation, settings: dict) -> dict:
     pooled = summary(evaluation)
     rows = table_rows(pooled[EVERY])
     better = {f"{row[0]}: {row[1]}": row[-1] for row in rows}
-    return {"settings": settings, "summary": pooled, "better": better, "samples": evaluation.cases, "notes": evaluation.notes}
+    return {
+        "settings": settings,
+        "summary": pooled,
+        "better": better,
+        "samples": evaluation.cases,
+        "notes": evaluation.notes,
+    }
 
 
 def write_json(path: Path, evaluation: Evaluation, settings: dict) -> None:

@@ -56,13 +56,18 @@ class Evaluation:
 
 
 def plan_for(teammates: tuple[str, ...], wanted: list[str]) -> Plan:
-    """How a team answers the wanted maps. A team with diffuse and specular but no metalness is converted. Raises DataError."""
+    """How a team answers the wanted maps; one with diffuse and specular but no metalness is converted.
+
+    Raises DataError for a team that takes no image or answers none of them.
+    """
     outputs = {mate.removesuffix(".out") for mate in teammates if mate.endswith(".out")}
     converts = {"diffuse", "specular"} <= outputs and "metalness" not in outputs
     derived = tuple(name for name in wanted if converts and name in ("albedo", "metalness"))
     direct = tuple(name for name in wanted if name in outputs and name not in derived)
     if "image.in" not in teammates or not (direct or derived):
-        raise DataError(f"This team takes no image or gives none of {', '.join(wanted)}; its teammates are {', '.join(teammates)}.")
+        raise DataError(
+            f"This team takes no image or gives none of {', '.join(wanted)}; its teammates are {', '.join(teammates)}."
+        )
     return Plan(direct, derived)
 
 
@@ -90,8 +95,16 @@ def _tidy(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 OnCase = Callable[[int, int, Case, dict[str, np.ndarray], float], None]
 
 
-def evaluate(team: Team, samples: list[Sample], *, steps: int = 0, seed: int = 0, size: int = 256,
-             means: dict[str, np.ndarray] | None = None, on_case: OnCase | None = None) -> Evaluation:
+def evaluate(
+    team: Team,
+    samples: list[Sample],
+    *,
+    steps: int = 0,
+    seed: int = 0,
+    size: int = 256,
+    means: dict[str, np.ndarray] | None = None,
+    on_case: OnCase | None = None,
+) -> Evaluation:
     """Every photo of every sample through the team, scored beside the naive answers.
 
     steps    denoising steps, 0 for the team's default          size   longer side, 0 for the stored size
@@ -115,7 +128,9 @@ def evaluate(team: Team, samples: list[Sample], *, steps: int = 0, seed: int = 0
 def _missing_notes(plan: Plan, wanted: list[str]) -> list[str]:
     missing = [name for name in wanted if name not in (*plan.direct, *plan.derived)]
     notes = [f"the team does not give {', '.join(missing)}: left out"] if missing else []
-    return notes + ([f"{' and '.join(plan.derived)} follow from the team's diffuse and specular"] if plan.derived else [])
+    return notes + (
+        [f"{' and '.join(plan.derived)} follow from the team's diffuse and specular"] if plan.derived else []
+    )
 
 
 def _score_case(evaluation: Evaluation, case: Case, maps: dict[str, np.ndarray], means: dict[str, np.ndarray]) -> dict:

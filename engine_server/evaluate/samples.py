@@ -61,7 +61,9 @@ def find_samples(folder: Path) -> list[Sample]:
 
 def _sample(root: Path, place: Path) -> Sample:
     name = place.relative_to(root).as_posix() if place != root else place.resolve().name
-    photos, maps = ({word: place / f"{word}.png" for word in words if (place / f"{word}.png").is_file()} for words in (PHOTOS, MAPS))
+    photos, maps = (
+        {word: place / f"{word}.png" for word in words if (place / f"{word}.png").is_file()} for words in (PHOTOS, MAPS)
+    )
     return Sample(name, photos, maps)
 
 
@@ -98,7 +100,7 @@ def load_case(sample: Sample, kind: str, size: int) -> Case:
 
 
 def reduce(values: np.ndarray, name: str, size: int) -> np.ndarray:
-    """Model-encoded H x W x 3 with its longer side at most `size`; colour is averaged in linear light, normals as vectors."""
+    """Model-encoded H x W x 3, its longer side at most `size`: colour averaged in linear light, normals as vectors."""
     height, width = values.shape[:2]
     if size <= 0 or max(height, width) <= size:
         return values
@@ -112,5 +114,8 @@ def reduce(values: np.ndarray, name: str, size: int) -> np.ndarray:
 
 def _resize(values: np.ndarray, target: tuple[int, int]) -> np.ndarray:
     """Area average of H x W x 3 float32 to (width, height)."""
-    planes = [Image.fromarray(np.ascontiguousarray(plane)).resize(target, Image.Resampling.BOX) for plane in np.moveaxis(values, -1, 0)]
+    planes = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize(target, Image.Resampling.BOX)
+        for plane in np.moveaxis(values, -1, 0)
+    ]
     return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)

@@ -16,7 +16,7 @@ def _pair(rows=7, columns=5):
 
 def test_rmse_and_psnr_against_a_loop():
     predicted, true = _pair()
-    squares = [(float(a) - float(b)) ** 2 for a, b in zip(predicted.ravel(), true.ravel())]
+    squares = [(float(a) - float(b)) ** 2 for a, b in zip(predicted.ravel(), true.ravel(), strict=True)]
     expected = sum(squares) / len(squares)
     assert metrics.rmse(predicted, true) == pytest.approx(math.sqrt(expected), rel=1e-5)
     assert metrics.psnr(predicted, true) == pytest.approx(10 * math.log10(1 / expected), rel=1e-5)
@@ -79,8 +79,8 @@ def test_white_point_undoes_a_tint():
 def test_white_point_against_its_sums():
     predicted, true = _pair()
     for channel in range(3):
-        products = sum(float(t) * float(p) for t, p in zip(true[..., channel].ravel(), predicted[..., channel].ravel()))
-        squares = sum(float(t) ** 2 for t in true[..., channel].ravel())
+        t, p = (x[..., channel].ravel().tolist() for x in (true, predicted))
+        products, squares = sum(a * b for a, b in zip(t, p, strict=True)), sum(a * a for a in t)
         assert metrics.white_point(predicted, true)[channel] == pytest.approx(squares / products, rel=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_white_point_of_black_is_one():
 
 
 def _slow_ssim(a, b):
-    """Wang et al. 2004: 11 x 11 Gaussian window of sigma 1.5 around every pixel, the picture mirrored at its borders."""
+    """Wang et al. 2004: 11 x 11 Gaussian window of sigma 1.5 around every pixel, mirrored borders."""
     a, b = (np.pad(p, ((5, 5), (5, 5), (0, 0)), "reflect") for p in (a, b))
     offsets = np.arange(-5, 6)
     window = np.exp(-(offsets[:, None] ** 2 + offsets[None, :] ** 2) / (2 * 1.5**2))
@@ -102,7 +102,9 @@ def _slow_ssim(a, b):
             for j in range(a.shape[1] - 10):
                 x, y = (p[i : i + 11, j : j + 11, channel].astype(float) for p in (a, b))
                 mx, my = (window * x).sum(), (window * y).sum()
-                vx, vy, vxy = ((window * p).sum() - q for p, q in ((x * x, mx * mx), (y * y, my * my), (x * y, mx * my)))
+                vx, vy, vxy = (
+                    (window * p).sum() - q for p, q in ((x * x, mx * mx), (y * y, my * my), (x * y, mx * my))
+                )
                 values.append((2 * mx * my + 1e-4) * (2 * vxy + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4)))
     return float(np.mean(values))
 

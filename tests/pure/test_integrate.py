@@ -51,7 +51,9 @@ def test_a_periodic_surface_comes_back_and_meets_itself():
     found = integrate.height_from_normals(normals, periodic=True)
     # Central differences and the mean of two neighbours damp a wave a little: 1 - (2 pi k / N)^2 / 3 at most.
     assert np.abs(found - height).max() < 0.15 * 0.02
-    np.testing.assert_allclose(np.roll(found, 5, axis=1), integrate.height_from_normals(np.roll(normals, 5, axis=1), periodic=True), atol=1e-6)
+    np.testing.assert_allclose(
+        np.roll(found, 5, axis=1), integrate.height_from_normals(np.roll(normals, 5, axis=1), periodic=True), atol=1e-6
+    )
 
 
 def test_the_gradient_of_the_height_agrees_with_the_normals():

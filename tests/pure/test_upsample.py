@@ -56,7 +56,9 @@ def test_the_linear_model_against_least_squares():
         window = (slice(max(i - radius, 0), i + radius + 1), slice(max(j - radius, 0), j + radius + 1))
         g, v = guide[window].reshape(-1, 3).astype(float), values[window].reshape(-1, 2).astype(float)
         centred = g - g.mean(0)
-        expected = np.linalg.solve(centred.T @ centred / len(g) + epsilon * np.eye(3), centred.T @ (v - v.mean(0)) / len(g))
+        expected = np.linalg.solve(
+            centred.T @ centred / len(g) + epsilon * np.eye(3), centred.T @ (v - v.mean(0)) / len(g)
+        )
         np.testing.assert_allclose(slopes[i, j], expected, atol=1e-3)
         np.testing.assert_allclose(offsets[i, j], v.mean(0) - g.mean(0) @ expected, atol=1e-3)
 
@@ -90,7 +92,9 @@ def test_an_edge_is_sharper_than_without_the_guide():
     truth = _disc(128)
     guide = truth * np.float32([0.6, 0.3, 0.2]) + np.float32(0.1)
     small = up.reduce_area(truth * 0.8 + 0.1, 32, 32)
-    guided, plain = (np.abs(x - (truth * 0.8 + 0.1)).mean() for x in (up.upsample(small, guide), up.resize_bilinear(small, 128, 128)))
+    guided, plain = (
+        np.abs(x - (truth * 0.8 + 0.1)).mean() for x in (up.upsample(small, guide), up.resize_bilinear(small, 128, 128))
+    )
     assert guided < plain / 3
 
 
@@ -101,6 +105,14 @@ def test_smoothing_removes_noise_and_keeps_the_edge():
     blurred = up.box_mean(noisy, 4)
     error, noise, blur = (np.sqrt(np.mean((x - truth) ** 2)) for x in (found, noisy, blurred))
     assert error < noise / 4 and error < blur / 4
+
+
+def test_the_fast_form_of_smoothing_is_close_to_the_full_one():
+    truth = _disc(96)
+    noisy = truth + 0.1 * RNG.standard_normal(truth.shape).astype(np.float32)
+    full, fast = (up.smooth(noisy, truth, radius=8, epsilon=1e-3, reduction=reduction) for reduction in (1, 4))
+    assert np.sqrt(np.mean((full - truth) ** 2)) < 0.02
+    assert np.sqrt(np.mean((fast - truth) ** 2)) < 0.02
 
 
 def test_the_same_size_changes_nothing_in_upsampling():

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Protects what `evaluate` finds and reads in folders, and its one sentence for every wrong folder, file or option."""
+
+import argparse
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine_server.commands import evaluate as command
+from engine_server.evaluate import pngs
+from engine_server.evaluate.errors import DataError
+from engine_server.evaluate.samples import find_samples, load_case
+
+
+def _png16(path, values):
+    """A 16-bit PNG by hand, since Pillow writes no 16-bit colour."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows, columns, components = values.shape
+    header = struct.pack(">IIBBBBB", columns, rows, 16, {1: 0, 3: 2, 4: 6}[components], 0, 0, 0)
+    data = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    )
+
+
+# What is found
+
+
+def test_one_sample_a_folder_of_samples_and_nested_folders(write, tmp_path):
+    write.sample(tmp_path / "a" / "stone")
+    write.sample(tmp_path / "b" / "deep" / "wood", kinds=("env", "flash"))
+    assert [s.name for s in find_samples(tmp_path)] == ["a/stone", "b/deep/wood"]
+    assert list(find_samples(tmp_path)[1].photos) == ["flash", "env"]
+    assert [s.name for s in find_samples(tmp_path / "a" / "stone")] == ["stone"]
+
+
+def test_any_subset_of_maps_is_a_sample(write, tmp_path):
+    write.picture(tmp_path / "s" / "image.png", (1, 2, 3))
+    write.picture(tmp_path / "s" / "roughness.png", 9)
+    assert list(find_samples(tmp_path)[0].maps) == ["roughness"]
+
+
+@pytest.mark.parametrize("components", [1, 3, 4])
+def test_sixteen_bits_are_read_in_full(tmp_path, components):
+    values = np.random.default_rng(0).integers(0, 65536, (5, 7, components), np.uint16)
+    _png16(tmp_path / "x.png", values)
+    expected = values[..., :3] / 65535 if components >= 3 else values.repeat(3, axis=-1) / 65535
+    np.testing.assert_allclose(pngs.read(tmp_path / "x.png"), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_eight_bits_of_every_kind_are_read(tmp_path, mode):
+    Image.new("RGB", (3, 2), (255, 255, 255)).convert(mode).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(pngs.read(tmp_path / "x.png"), np.ones((2, 3, 3)))
+
+
+def test_large_pictures_are_reduced_in_linear_light_and_small_ones_kept(write, tmp_path):
+    stripes = np.zeros((32, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    write.sample(tmp_path, size=(64, 32))
+    Image.fromarray(stripes).save(tmp_path / "flash.png")
+    Image.fromarray(stripes).save(tmp_path / "roughness.png")
+    sample = find_samples(tmp_path)[0]
+    case = load_case(sample, "flash", 32)
+    assert case.photo.shape == (16, 32, 3)
+    np.testing.assert_allclose(case.photo, 0.5 ** (1 / 2.2), atol=1e-5)
+    np.testing.assert_allclose(case.truth["roughness"], 0.5, atol=1e-5)
+    np.testing.assert_allclose(case.truth["normals"][0, 0], np.array(write.FLAT) / 255, atol=1e-4)
+    for size in (0, 64, 500):
+        assert load_case(sample, "flash", size).photo.shape == (32, 64, 3)
+
+
+# What is refused
+
+
+def _missing(write, tmp_path):
+    return tmp_path / "nowhere"
+
+
+def _empty(write, tmp_path):
+    return tmp_path
+
+
+def _a_file(write, tmp_path):
+    write.picture(tmp_path / "flash.png", 0)
+    return tmp_path / "flash.png"
+
+
+def _wrong(write, tmp_path):
+    write.picture(tmp_path / "holiday.png", 0)
+    return tmp_path
+
+
+def _no_truth(write, tmp_path):
+    write.picture(tmp_path / "stone" / "flash.png", 0)
+    return tmp_path
+
+
+def _other_size(write, tmp_path):
+    write.sample(tmp_path / "stone")
+    write.picture(tmp_path / "stone" / "normals.png", write.FLAT, (8, 8))
+    return tmp_path
+
+
+def _no_image(write, tmp_path):
+    write.sample(tmp_path / "stone")
+    (tmp_path / "stone" / "albedo.png").write_bytes(b"not a picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (_missing, "nowhere is not a folder; expected .*flash.png.*albedo.png"),
+        (_empty, "is empty; expected"),
+        (_a_file, "flash.png is not a folder; expected"),
+        (_wrong, "holds no sample; expected"),
+        (_no_truth, r"photos \(stone\) but no true maps"),
+        (_other_size, "sample stone do not fit: normals.png is 8 x 8 pixels, flash.png is 16 x 12"),
+        (_no_image, "albedo.png is not a readable image"),
+    ],
+)
+def test_a_wrong_folder_gets_one_sentence_and_exit_code_two(write, tmp_path, capsys, make, words):
+    folder = make(write, tmp_path)
+    with pytest.raises(DataError, match=words):
+        find_samples(folder)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.main(parser.parse_args(["--data", str(folder)])) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_picture_cut_short_gets_a_sentence(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "flash.png")
+    whole = (tmp_path / "flash.png").read_bytes()
+    (tmp_path / "flash.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="flash.png cannot be read"):
+        pngs.read(tmp_path / "flash.png")
+
+
+@pytest.mark.parametrize("option", [["--steps", "-1"], ["--size", "big"], ["--limit", "1.5"]])
+def test_a_wrong_number_is_refused_by_the_parser(option, capsys):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--data", "x", *option])
+    assert "not a whole number" in capsys.readouterr().err
