@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from blender_addon.wire import ChannelImage
-from engine_server import colour
-from engine_server.errors import TaskError
+from . import colour
+from .errors import TaskError
 
 SCENE_LINEAR, DATA = "scene-linear", "data"
 TANGENT_NORMAL, CAMERA_NORMAL = "tangent-normal", "camera-normal"

@@ -7,11 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from engine_server.errors import TaskError
-from engine_server.evaluate import naive, report, sheet
-from engine_server.evaluate.errors import DataError
-from engine_server.evaluate.runner import evaluate
-from engine_server.evaluate.samples import EXPECTED, Sample, case_keys, find_samples
+from ..evaluate import naive, report, sheet
+from ..evaluate.errors import DataError
+from ..evaluate.runner import Evaluation, evaluate
+from ..evaluate.samples import EXPECTED, Sample, case_keys, find_samples
+from ..teamwork import TeamError, load_team
 
 SHEET_ROWS = 8
 
@@ -19,7 +19,10 @@ SHEET_ROWS = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.description = f"Scores a team beside naive answers; {EXPECTED}."
-    parser.add_argument("--team", default="nano", help="a team's name (default: nano, the bundled one)")
+    parser.add_argument("--team", default="nano", help="a team's name (default: nano, the bundled one), or a base")
+    parser.add_argument(
+        "--adapter", type=Path, metavar="FILE", help="a Teamwork checkpoint for the base that --team names"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="one sample, a folder of samples, or nested folders"
     )
@@ -59,16 +62,14 @@ def main(args: argparse.Namespace) -> int:
         samples = find_samples(args.data)[: args.limit or None]
         means, note = naive.read_means()
         _run(args, samples, means, [note] if note else [])
-    except (DataError, TaskError) as error:
+    except (DataError, TeamError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     return 0
 
 
 def _run(args: argparse.Namespace, samples: list[Sample], means: dict, notes: list[str]) -> None:
-    from engine_server.teamwork import load_team  # imports torch: only once the data is known to be good
-
-    team = load_team(args.team, device=args.device)
+    team = load_team(args.team, args.adapter, device=args.device)
     rows: list[sheet.Row] = []
     shown = sheet.choose(len(case_keys(samples)), SHEET_ROWS if args.contact_sheet else 0, args.seed)
 
@@ -82,10 +83,18 @@ def _run(args: argparse.Namespace, samples: list[Sample], means: dict, notes: li
     _publish(args, evaluation, rows)
 
 
-def _publish(args: argparse.Namespace, evaluation, rows: list[sheet.Row]) -> None:
+def _publish(args: argparse.Namespace, evaluation: Evaluation, rows: list[sheet.Row]) -> None:
     print(report.table(evaluation))
-    settings = {name: getattr(args, name) for name in ("team", "steps", "seed", "size", "limit", "device")}
-    if args.json:
-        report.write_json(args.json, evaluation, settings | {"data": str(args.data)})
-    if args.contact_sheet:
-        sheet.write(args.contact_sheet, rows)
+    names = ("team", "adapter", "data", "steps", "seed", "size", "limit", "device")
+    settings = {name: _plain(getattr(args, name)) for name in names}
+    try:
+        if args.json:
+            report.write_json(args.json, evaluation, settings)
+        if args.contact_sheet:
+            sheet.write(args.contact_sheet, rows)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be written: {error.strerror}.") from error
+
+
+def _plain(value: Path | str | int | None) -> str | int | None:
+    return str(value) if isinstance(value, Path) else value

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine_server.channels import normalise
+from ..channels import normalise
 
 GOOD_ANGLE = 11.25  # degrees; the usual threshold of tables on normals
 SMALLEST_SSIM_SIDE = 11  # the side of SSIM's Gaussian window

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine_server.evaluate.errors import DataError
+from .errors import DataError
 
 MEANS_FILE = Path(__file__).resolve().parents[1] / "bundled" / "nano" / "naive_means.json"
 MID_GREY = 0.5

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from engine_server.channels import model_array
-from engine_server.evaluate.errors import DataError
+from ..channels import model_array
+from .errors import DataError
 
 # What Pillow raises for files that are cut, absurdly large or no image at all.
 _BROKEN = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine_server.evaluate.naive import ANSWERS
-from engine_server.evaluate.runner import EVERY, TEAM, Evaluation
-from engine_server.evaluate.samples import MAPS
+from .naive import ANSWERS
+from .runner import EVERY, TEAM, Evaluation
+from .samples import MAPS
 
 COLUMNS = (TEAM, *ANSWERS)
 

@@ -10,12 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
-from engine_server import colour
-from engine_server.channels import CHANNELS, single_value
-from engine_server.evaluate.errors import DataError
-from engine_server.evaluate.naive import naive_answers
-from engine_server.evaluate.samples import MAPS, Case, Sample, case_keys, load_case
-from engine_server.evaluate.scores import Score, score_for
+from .. import colour
+from ..channels import CHANNELS, single_value
+from .errors import DataError
+from .naive import naive_answers
+from .samples import MAPS, Case, Sample, case_keys, load_case
+from .scores import Score, score_for
 
 TEAM, EVERY = "team", "all"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from engine_server.channels import CHANNELS, DISPLAY, NORMALS
-from engine_server.evaluate import pngs
-from engine_server.evaluate.errors import DataError
+from ..channels import CHANNELS, DISPLAY, NORMALS
+from . import pngs
+from .errors import DataError
 
 PHOTOS = ("flash", "env", "image")
 MAPS = ("albedo", "roughness", "metalness", "normals", "depth", "diffuseshading", "inverseshading")

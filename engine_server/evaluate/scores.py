@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine_server.channels import CHANNELS, DISPLAY, NORMALS
-from engine_server.evaluate import metrics
+from ..channels import CHANNELS, DISPLAY, NORMALS
+from . import metrics
 
 
 class ValuesScore:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from engine_server.evaluate.samples import MAPS, Case
+from .samples import MAPS, Case
 
 TILE, LABEL, GAP = 128, 18, 4
 PAPER, INK = (24, 24, 24), (230, 230, 230)
