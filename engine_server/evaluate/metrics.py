@@ -9,6 +9,7 @@ on purpose: it needs a network's weights, which an evaluation that works offline
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -46,15 +47,18 @@ def with_white_point(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     return predicted * white_point(predicted, true)
 
 
+def has_ssim() -> bool:
+    """Whether torchmetrics, which measures SSIM, is installed."""
+    return find_spec("torchmetrics") is not None
+
+
 def ssim(predicted: np.ndarray, true: np.ndarray) -> float | None:
     """Structural similarity, -1..1; None for a picture smaller than the measure's window or without torchmetrics."""
-    try:
-        import torch
-        from torchmetrics.functional.image import structural_similarity_index_measure
-    except ImportError:
+    if not has_ssim() or min(true.shape[:2]) < SMALLEST_SSIM_SIDE:
         return None
-    if min(true.shape[:2]) < SMALLEST_SSIM_SIDE:
-        return None
+    import torch  # here, so that the other measures need no torch
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     rows = [torch.from_numpy(np.ascontiguousarray(x, np.float32)).permute(2, 0, 1)[None] for x in (predicted, true)]
     return float(structural_similarity_index_measure(*rows, data_range=1.0))
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Outputs that follow from a team's answers by an equation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from blender_addon.wire import ChannelImage
+
+from . import channels, colour
+from .errors import TaskError
+from .integrate import height_from_normals, height_to_unit
+
+
+def sources(name: str, makes: Sequence[str]) -> tuple[str, ...]:
+    """Which of a team's outputs give a channel: itself, or diffuse and specular for albedo and metalness.
+
+    Raises `TaskError` naming the channel and what the team makes.
+    """
+    if name in makes:
+        return (name,)
+    if name in ("albedo", "metalness") and {"diffuse", "specular"} <= set(makes):
+        return ("diffuse", "specular")
+    raise TaskError("bad-output", f"This model cannot make {name!r}; it makes {', '.join(makes)}.")
+
+
+def metalness_workflow(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answers, with albedo (base colour) and metalness added where a team made diffuse and specular instead."""
+    if "diffuse" not in answers or "specular" not in answers:
+        return answers
+    linear = (colour.display_decode(answers[name]) for name in ("diffuse", "specular"))
+    albedo, metalness = colour.metalness_from_specular(*linear)
+    return {"albedo": colour.display_encode(albedo), "metalness": metalness.repeat(3, axis=-1)} | answers
+
+
+def height(normals: np.ndarray) -> tuple[ChannelImage, float]:
+    """Height 0..1 by integrating encoded normals, and its full range as a fraction of the picture's width."""
+    relief = height_from_normals(channels.normals_decode(normals), remove_tilt=True)
+    values, scale = height_to_unit(relief)
+    return ChannelImage(values[..., None], channels.DATA), float(scale)
+
+
+def residual(image: np.ndarray, answers: dict[str, np.ndarray], exposure: float) -> ChannelImage:
+    """image - diffuse * diffuseshading, scene-linear; so the parts always add up to the image exactly."""
+    diffuse = colour.display_decode(answers["albedo"]) * (1.0 - answers["metalness"])
+    shading = colour.display_decode(answers["diffuseshading"]) / np.float32(exposure)
+    return ChannelImage(colour.residual(channels.three_components(image), diffuse, shading), channels.SCENE_LINEAR)
+
+
+def shaded(given: dict[str, ChannelImage], inverse_shading: np.ndarray, exposure: float) -> ChannelImage:
+    """albedo * s / (1 - s), scene-linear; where the passes hit no surface, the given render itself."""
+    albedo = channels.three_components(colour.finite(given["albedo"].data))
+    image = albedo * colour.shading_from_inverse(inverse_shading) / np.float32(exposure)
+    if "depth" in given and "image" in given:
+        surface = colour.is_foreground(given["depth"].data[..., :1])
+        image = np.where(surface, image, channels.three_components(colour.finite(given["image"].data)))
+    return ChannelImage(np.ascontiguousarray(image, np.float32), channels.SCENE_LINEAR)

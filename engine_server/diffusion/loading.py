@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loads a base from a diffusers folder or hub name, and puts a team on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import diffusers
+import torch
+from safetensors import SafetensorError
+
+from ..teamwork.checkpoint import load_checkpoint, read_checkpoint
+from ..teamwork.config import CheckpointError, TeamError
+from ..teamwork.team import Team
+from .base import Base
+from .prompts import empty_prompt
+from .sd3 import SD3
+
+BUNDLED = Path(__file__).parent.parent / "bundled"
+NETWORKS: dict[str, tuple[str, type[Base]]] = {"SD3Transformer2DModel": ("transformer", SD3)}
+"""Which base answers for which diffusers network class, and the subfolder that the network is in."""
+
+
+VAES = ("AutoencoderKL", "AutoencoderDC")
+
+
+def bundled_teams() -> list[str]:
+    """Names of the teams that come with this package."""
+    return sorted(p.parent.name for p in BUNDLED.glob("*/team.safetensors"))
+
+
+def load_team(
+    base: str | Path = "nano", adapter: str | Path | None = None, device: str = "cpu", dtype: str = "float32"
+) -> Team:
+    """Load a team: a bundled one by its name, or a base (folder or hub name) with an adapter file.
+
+    `dtype` is float32, bfloat16 or float16. Raises `TeamError` (a ValueError) with a sentence that says what is wrong.
+    """
+    precision = getattr(torch, dtype, None)
+    if precision not in (torch.float32, torch.bfloat16, torch.float16):
+        raise TeamError(f"dtype is {dtype!r}; expected float32, bfloat16 or float16.")
+    settings: dict = {}
+    if adapter is None:
+        base, adapter, settings = _bundled(str(base))
+    checkpoint = read_checkpoint(adapter)
+    frozen = load_base(base, device, precision)
+    if checkpoint.config.family != frozen.family:
+        raise CheckpointError(
+            f"{checkpoint.path} was made for {checkpoint.config.family}, but {frozen.name} is a {frozen.family} base."
+        )
+    roster = load_checkpoint(frozen.network, checkpoint, precision)
+    with open(adapter, "rb") as file:
+        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return Team(frozen, roster, settings.get("default_steps", 50), settings.get("native_size"), fingerprint)
+
+
+def _bundled(name: str) -> tuple[Path, Path, dict]:
+    if name not in bundled_teams():
+        names = ", ".join(bundled_teams()) or "none"
+        raise TeamError(f"There is no bundled team {name!r} (there are: {names}); for another base give adapter=, too.")
+    folder = BUNDLED / name
+    return folder / "base", folder / "team.safetensors", json.loads((folder / "team.json").read_text(encoding="utf-8"))
+
+
+def load_base(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Base:
+    """Load the network, VAE and scheduler of a base, and its empty prompt.
+
+    Raises `TeamError` if the folder is not a diffusers base, is cut short, or is of a kind that is not known.
+    """
+    try:
+        subfolder, kind, network_class = _recognise(source)
+        network = network_class.from_pretrained(source, subfolder=subfolder, torch_dtype=dtype)
+        vae = _class(source, "vae", VAES).from_pretrained(source, subfolder="vae", torch_dtype=dtype)
+        scheduler = _class(source, "scheduler").from_pretrained(source, subfolder="scheduler")
+        return kind(network.to(device), vae.to(device), scheduler, empty_prompt(source, device), name=str(source))
+    except (OSError, SafetensorError) as error:
+        raise TeamError(f"The base {source} cannot be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _recognise(source: str | Path) -> tuple[str, type[Base], type]:
+    for subfolder in ("transformer", "unet"):
+        try:
+            network_class = _class(source, subfolder, tuple(NETWORKS))
+        except OSError:
+            continue
+        return *NETWORKS[network_class.__name__], network_class
+    raise TeamError(f"{source} is not a diffusers base: no transformer/config.json or unet/config.json was found there.")
+
+
+def _class(source: str | Path, subfolder: str, known: tuple[str, ...] = ()) -> type:
+    """The diffusers class that a subfolder's configuration names; raises `TeamError` if it is none of `known`."""
+    loader = diffusers.DDIMScheduler if subfolder == "scheduler" else diffusers.AutoencoderKL  # for their file names only
+    name = loader.load_config(source, subfolder=subfolder).get("_class_name", "")
+    if not hasattr(diffusers, name) or (known and name not in known):
+        raise TeamError(f"The {subfolder} of {source} is a {name or 'network without a name'}; known: {', '.join(known)}.")
+    return getattr(diffusers, name)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one denoising loop, for every base and every team."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .base import Base
+
+Tensor = torch.Tensor
+OnStep = Callable[[int, int, Callable[[], Tensor]], None]
+"""Called after each step with (steps done, steps in all, preview); preview() decodes the current guess: B x 3 x H x W."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who sits where in the batch: for each active teammate in order, whether it is given (True) or wanted (False)."""
+
+    given: tuple[bool, ...]
+
+    def gather(self, clean: Tensor, noisy: Tensor) -> Tensor:
+        """Rows for the network: clean latents of given teammates and noisy ones of wanted teammates, in order."""
+        clean_rows, noisy_rows = iter(clean), iter(noisy)
+        return torch.stack([next(clean_rows) if given else next(noisy_rows) for given in self.given])
+
+    def wanted(self, rows: Tensor) -> Tensor:
+        """The rows of wanted teammates."""
+        return rows[[i for i, given in enumerate(self.given) if not given]]
+
+
+def sample(
+    base: Base, cast: Cast, clean: Tensor, noise: Tensor, conditions: Mapping[str, Any], steps: int, on_step: OnStep | None
+) -> Tensor:
+    """Denoise the wanted rows of one image beside its given ones; returns their clean latents, W x C x h x w.
+
+    Given rows enter every step clean: neither noised nor scaled by the scheduler. `noise` is of unit variance.
+    """
+    scheduler = base.schedule(steps, noise)
+    latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+    for index, timestep in enumerate(scheduler.timesteps):
+        rows = cast.gather(clean, _scaled(scheduler, latents, timestep))
+        prediction = cast.wanted(base.predict(rows.to(base.dtype), timestep, conditions)).to(latents.dtype)
+        step = scheduler.step(prediction, timestep, latents)
+        latents = step.prev_sample
+        if on_step:
+            guess = clean_guess(scheduler, step, prediction, index)
+            on_step(index + 1, len(scheduler.timesteps), lambda: base.decode(guess))
+    return latents
+
+
+def _scaled(scheduler: Any, latents: Tensor, timestep: Tensor) -> Tensor:
+    scale = getattr(scheduler, "scale_model_input", None)
+    return scale(latents, timestep) if scale else latents
+
+
+def clean_guess(scheduler: Any, step: Any, prediction: Tensor, index: int) -> Tensor:
+    """The clean latents that the network would answer with if it had to stop after this step."""
+    if getattr(step, "pred_original_sample", None) is not None:
+        return step.pred_original_sample
+    sigma = scheduler.sigmas[min(index + 1, len(scheduler.sigmas) - 1)]
+    return step.prev_sample - sigma.to(prediction) * prediction

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stable Diffusion 3 and its kin (MMDiT): flow matching, learned prompt tokens beside the image's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .base import Base, Prompt
+
+
+class SD3(Base):
+    """`SD3Transformer2DModel` with `FlowMatchEulerDiscreteScheduler`; latents are (z - shift) * scale."""
+
+    family = "SD3"
+
+    @property
+    def patch(self) -> int:
+        """The transformer's patch size."""
+        return self.network.config.patch_size
+
+    @property
+    def largest(self) -> int:
+        """The grid of position embeddings ends here."""
+        return self.network.config.pos_embed_max_size * self.patch
+
+    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+        """The prompt's tokens and pooled vector, the same for every row."""
+        prompt = prompt or self.prompt
+        return {
+            "encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1),
+            "pooled_projections": prompt.pooled_prompt_embeds.expand(rows, -1),
+        }
+
+    def predict(self, latents: torch.Tensor, timestep: torch.Tensor, conditions: Mapping[str, Any]) -> torch.Tensor:
+        """Velocity, noise minus clean; `timestep` runs from 1000 to 0."""
+        timestep = timestep.expand(latents.shape[0])
+        return self.network(hidden_states=latents, timestep=timestep, return_dict=False, **conditions)[0]

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pictures larger than a base can take in one piece: predict overlapping tiles, and blend them at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .base import Base
+
+Tensor = torch.Tensor
+
+
+def starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin so that they cover `length` with at least `overlap` in common; the last ends at the end."""
+    if length <= tile:
+        return [0]
+    count = -(-(length - overlap) // (tile - overlap))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def window(height: int, width: int) -> Tensor:
+    """Blending weights h x w: a tent that falls to the tile's edges but never to zero."""
+    y, x = (1 - (2 * (torch.arange(n) + 0.5) / n - 1).abs() for n in (height, width))
+    return torch.outer(y, x)
+
+
+class Tiled:
+    """A base that takes any size: the same seam, with `predict` made of tiles where the latents are too large.
+
+    Blending the predictions, not the results, keeps all tiles on one path through the noise, so no seam can build up
+    (MultiDiffusion, arXiv 2302.08113).
+    """
+
+    def __init__(self, base: Base, overlap: float = 0.25) -> None:
+        self.base, self.overlap = base, overlap
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.base, name)
+
+    def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
+        """As the base's own; tiles begin on whole patches."""
+        height, width = latents.shape[-2:]
+        limit = self.base.largest
+        if limit is None or max(height, width) <= limit:
+            return self.base.predict(latents, timestep, conditions)
+        total = torch.zeros_like(latents)
+        weight = torch.zeros(height, width, device=latents.device, dtype=latents.dtype)
+        for top, left, h, w in self._tiles(height, width, limit):
+            here = (..., slice(top, top + h), slice(left, left + w))
+            blend = window(h, w).to(weight)
+            total[here] += self.base.predict(latents[here], timestep, conditions) * blend
+            weight[here[1:]] += blend
+        return total / weight
+
+    def _tiles(self, height: int, width: int, limit: int) -> list[tuple[int, int, int, int]]:
+        patch, tile = self.base.patch, limit // self.base.patch
+        rows, columns = (starts(n // patch, tile, round(tile * self.overlap)) for n in (height, width))
+        size = min(height, limit), min(width, limit)
+        return [(y * patch, x * patch, *size) for y in rows for x in columns]

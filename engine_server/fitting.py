@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Any size in, the same size out: a picture is made smaller for the network, and what it answers is made large again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import channels
+from .upsample import reduce_area, resize_bilinear, upsample
+
+LARGEST_RESULT = 4096
+"""Longest side of a result in pixels; a larger picture is answered at this size."""
+GUIDED = ("albedo", "roughness", "metalness", "normals", "diffuse", "specular")
+"""Channels whose detail follows that of the photograph."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The two sizes of a job, each (height, width): what the network sees, and what the result has."""
+
+    working: tuple[int, int]
+    result: tuple[int, int]
+
+
+def fit(height: int, width: int, side: int) -> Fit:
+    """Sizes for a picture: the network sees it with a longest side of at most `side`, proportions kept."""
+    return Fit(_within(height, width, side), _within(height, width, LARGEST_RESULT))
+
+
+def _within(height: int, width: int, side: int) -> tuple[int, int]:
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture at another size: the mean over each new pixel's area, or bilinear where it grows."""
+    if picture.shape[:2] == size:
+        return picture
+    smaller = tuple(min(a, b) for a, b in zip(picture.shape[:2], size, strict=True))
+    return resize_bilinear(reduce_area(picture, *smaller), *size).astype(np.float32)
+
+
+def enlarged(pictures: Mapping[str, np.ndarray], size: tuple[int, int], guide: np.ndarray | None) -> dict[str, np.ndarray]:
+    """A team's answers at the result's size, in model encoding; `guide` is the photograph at that size, if there is one."""
+    return {name: _enlarge(name, picture, size, guide) for name, picture in pictures.items()}
+
+
+def _enlarge(name: str, picture: np.ndarray, size: tuple[int, int], guide: np.ndarray | None) -> np.ndarray:
+    if picture.shape[:2] == size:
+        return picture
+    if guide is None or name not in GUIDED:
+        return resized(picture, size)
+    result = np.clip(upsample(picture, guide), 0.0, 1.0)
+    return channels.normals_encode(channels.normals_decode(result)) if name == "normals" else result

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads and writes the public Teamwork checkpoint: one safetensors file, tensors named by the layer they adapt."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from .config import CheckpointError, TeamConfig, TeamError
+from .inject import adapters, attach
+from .layers import Roster
+
+IMPLEMENTATION = "Teamwork for Blender"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An adapter file in memory: its configuration, and `{layer path: {"down", "up", "bias"}}`."""
+
+    path: Path
+    config: TeamConfig
+    layers: dict[str, dict[str, torch.Tensor]]
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Read an adapter file. Raises `CheckpointError` if it is missing, cut short, or not a sane Teamwork checkpoint."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no adapter file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = _config(path, file.metadata() or {})
+            layers = _layers(path, {key: file.get_tensor(key) for key in file.keys()})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); fetch it again.") from error
+    return Checkpoint(path, config, layers)
+
+
+def _config(path: Path, metadata: dict[str, str]) -> TeamConfig:
+    if metadata.get("modelspec.type") != "teamwork":
+        raise CheckpointError(f"{path} is not a Teamwork checkpoint: its metadata lack modelspec.type = teamwork.")
+    try:
+        return TeamConfig(
+            teammates=tuple(_entry(metadata, "teamwork.teammates").split(",")),
+            rank=int(_entry(metadata, "teamwork.lora_rank")),
+            profile=_entry(metadata, "teamwork.profile"),
+            communication=_flag(metadata, "teamwork.lora_communication"),
+            use_bias=_flag(metadata, "teamwork.use_bias"),
+            base_model=metadata.get("base_model", ""),
+            title=metadata.get("modelspec.title", ""),
+            resolution=metadata.get("modelspec.resolution", ""),
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _entry(metadata: dict[str, str], key: str) -> str:
+    if key not in metadata:
+        raise TeamError(f"the metadata lack {key}.")
+    return metadata[key]
+
+
+def _flag(metadata: dict[str, str], key: str) -> bool:
+    value = metadata.get(key, "True")
+    if value not in ("True", "False"):
+        raise TeamError(f"{key} is {value!r}; expected True or False.")
+    return value == "True"
+
+
+def _layers(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    layers: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        layer, _, name = key.rpartition(".adapter.")
+        if key.endswith(".adapter") and tensor.numel() == 1:
+            continue  # the mark of joint attention has no use as a number
+        if not layer or name not in ("down", "up", "bias"):
+            raise CheckpointError(f"{path} holds a tensor {key}, which is no part of a Teamwork adapter.")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path}: the tensor {key} holds NaN or infinite values.")
+        layers.setdefault(layer, {})[name] = tensor
+    if not layers:
+        raise CheckpointError(f"{path} holds no adapter tensors.")
+    return layers
+
+
+def load_checkpoint(network: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype) -> Roster:
+    """Attach the checkpoint's adapters to a network, exactly.
+
+    Raises `CheckpointError` naming both bases if a layer is missing, or the tensor whose shape does not fit.
+    """
+    try:
+        roster = attach(network, checkpoint.layers, checkpoint.config, dtype)
+    except TeamError as error:
+        made_for = checkpoint.config.base_model or checkpoint.config.profile
+        raise CheckpointError(f"{checkpoint.path} was made for {made_for} ({checkpoint.config.profile}). {error}") from error
+    for layer, adapter in adapters(network).items():
+        _fill(checkpoint, layer, adapter)
+    return roster
+
+
+def _fill(checkpoint: Checkpoint, layer: str, adapter: nn.Module) -> None:
+    given, wanted = checkpoint.layers[layer], dict(adapter.named_parameters())
+    if set(given) != set(wanted):
+        odd = sorted(set(given) ^ set(wanted))[0]
+        fault = "is missing" if odd in wanted else "has no place in this base"
+        raise CheckpointError(f"{checkpoint.path}: the tensor {layer}.adapter.{odd} {fault}.")
+    for name, parameter in wanted.items():
+        if given[name].shape != parameter.shape:
+            shapes = f"{tuple(given[name].shape)}, but the base asks for {tuple(parameter.shape)}"
+            raise CheckpointError(f"{checkpoint.path}: {layer}.adapter.{name} has the shape {shapes}.")
+        with torch.no_grad():
+            parameter.copy_(given[name])
+
+
+def save_checkpoint(path: Path | str, network: nn.Module, config: TeamConfig, dtype: torch.dtype | None = None) -> None:
+    """Write the network's adapters in the public format; the file appears whole or not at all."""
+    tensors = {
+        f"{layer}.adapter.{name}": parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
+        for layer, adapter in adapters(network).items()
+        for name, parameter in adapter.named_parameters()
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata=_metadata(config))
+    os.replace(partial, path)
+
+
+def _metadata(config: TeamConfig) -> dict[str, str]:
+    metadata = {
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.type": "teamwork",
+        "modelspec.architecture": f"{config.base_model or config.family}/teamwork",
+        "modelspec.title": config.title or "Teamwork",
+        "modelspec.implementation": IMPLEMENTATION,
+        "base_model": config.base_model,
+        "teamwork.version": "1.0",
+        "teamwork.teammates": ",".join(config.teammates),
+        "teamwork.lora_rank": str(config.rank),
+        "teamwork.lora_communication": str(config.communication),
+        "teamwork.use_bias": str(config.use_bias),
+        "teamwork.profile": config.profile,
+    }
+    return metadata | ({"modelspec.resolution": config.resolution} if config.resolution else {})

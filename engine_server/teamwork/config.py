@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a team is: its teammates, its rank, and which layers of the base its profile adapts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_TEAMMATES = 256
+MAX_RANK = 4096
+NAME = re.compile(r"[a-z]+\.(in|out)")
+
+_SD3 = r"(.*\.)?transformer_blocks\.\d+\.(norm1\.linear|attn\.to_[qkv]|attn\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
+_FLUX_SINGLE = r"(.*\.)?single_transformer_blocks\.\d+\.(norm\.linear|attn\.to_[qkv]|proj_mlp|proj_out)"
+_UNET = (
+    r"[^.]+\.([^.]+\.)?attentions\.\d+\.transformer_blocks\.\d+\.(attn1\.to_[qkv]|attn1\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
+    r"|[^.]+\.([^.]+\.)?resnets\.\d+\.(conv1|conv2|conv_shortcut)"
+)
+ADAPTED_LAYERS = {"SD2": (_UNET,), "SDXL": (_UNET,), "SD3": (_SD3,), "FLUX": (_SD3, _FLUX_SINGLE)}
+"""Regular expressions over diffusers module paths of the layers that a new team of each profile adapts."""
+
+JOINT_SUFFIX = "_PLUSATTN"
+
+
+class TeamError(ValueError):
+    """Something about a team cannot be; the message says which value, and what was expected.
+
+    TeamError
+    ├── CheckpointError   the adapter file is cut short, of another base, or not a Teamwork checkpoint
+    └── RequestError      a run was asked for what this team cannot do
+    """
+
+
+class CheckpointError(TeamError):
+    """The adapter file cannot be used; the message names the file and the fault."""
+
+
+class RequestError(TeamError):
+    """A run was asked for a channel, a size or a value that this team cannot take."""
+
+
+@dataclass(frozen=True)
+class TeamConfig:
+    """The part of a checkpoint that is not tensors.
+
+    `teammates` are in the order of the first axis of every `down`, `up` and `bias`. `communication` False keeps the
+    hidden vector of each teammate to itself (plain LoRA per teammate). `profile` is SD2, SDXL, SD3 or FLUX, with or
+    without _PLUSATTN (joint attention).
+    """
+
+    teammates: tuple[str, ...]
+    rank: int
+    profile: str
+    communication: bool = True
+    use_bias: bool = True
+    base_model: str = ""
+    title: str = ""
+    resolution: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.teammates) <= MAX_TEAMMATES:
+            raise TeamError(f"A team has 1 to {MAX_TEAMMATES} teammates; this one lists {len(self.teammates)}.")
+        wrong = [name for name in self.teammates if not NAME.fullmatch(name)]
+        if wrong:
+            raise TeamError(f"The teammate {wrong[0]!r} is not named like 'image.in' or 'normals.out'.")
+        if len(set(self.teammates)) < len(self.teammates):
+            raise TeamError(f"A teammate is listed twice: {', '.join(self.teammates)}.")
+        if not 1 <= self.rank <= MAX_RANK:
+            raise TeamError(f"The rank is {self.rank}; expected 1 to {MAX_RANK}.")
+        if self.family not in ADAPTED_LAYERS:
+            raise TeamError(f"The profile {self.profile!r} is unknown; known are {', '.join(ADAPTED_LAYERS)}.")
+
+    @property
+    def family(self) -> str:
+        """The profile without the joint-attention suffix."""
+        return self.profile.removesuffix(JOINT_SUFFIX)
+
+    @property
+    def joint_attention(self) -> bool:
+        """Whether the rows of one image attend to each other's tokens."""
+        return self.profile.endswith(JOINT_SUFFIX)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Channels that can be given, without the `.in`."""
+        return tuple(n.removesuffix(".in") for n in self.teammates if n.endswith(".in"))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Channels that can be requested, without the `.out`."""
+        return tuple(n.removesuffix(".out") for n in self.teammates if n.endswith(".out"))

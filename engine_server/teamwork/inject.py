@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts adapters onto a frozen network and takes them off again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from .config import ADAPTED_LAYERS, TeamConfig, TeamError
+from .layers import Adapter, Roster, adapt
+
+
+def layer_shape(layer: nn.Module, path: str) -> tuple[int, int]:
+    """Input and output width of a linear or convolution layer; raises `TeamError` naming any other kind."""
+    if hasattr(layer, "in_features"):
+        return layer.in_features, layer.out_features
+    if isinstance(layer, nn.Conv2d):
+        return layer.in_channels, layer.out_channels
+    raise TeamError(f"The layer {path} is a {type(layer).__name__}; only linear and convolution layers can be adapted.")
+
+
+def profile_layers(network: nn.Module, profile: str) -> list[str]:
+    """Module paths that a new team of this profile adapts; raises `TeamError` for an entry that matches no layer."""
+    names = [name for name, _ in network.named_modules()]
+    found: list[str] = []
+    for pattern in ADAPTED_LAYERS[profile]:
+        matches = [name for name in names if re.fullmatch(pattern, name)]
+        if not matches:
+            raise TeamError(f"The profile {profile} fits no layer of {type(network).__name__}: is this another base?")
+        found += matches
+    return found
+
+
+def attach(network: nn.Module, paths: Iterable[str], config: TeamConfig, dtype: torch.dtype = torch.float32) -> Roster:
+    """Freeze the network and put a fresh adapter on each layer of `paths`.
+
+    Raises `TeamError` naming a path that the network does not have.
+    """
+    network.requires_grad_(False)
+    roster = Roster(config)
+    modules = dict(network.named_modules())
+    for path in paths:
+        if path not in modules:
+            raise TeamError(f"{type(network).__name__} has no layer {path}: the adapter was made for another base.")
+        layer = modules[path]
+        width = layer_shape(layer, path)
+        device = next(layer.parameters()).device
+        layer.adapter = Adapter(roster, *width, layer.bias is not None, dtype=dtype, device=device)
+        layer.adapter_hook = layer.register_forward_hook(adapt)
+    return roster
+
+
+def adapters(network: nn.Module) -> dict[str, Adapter]:
+    """All adapters of a network by the path of the layer they sit on."""
+    return {n.removesuffix(".adapter"): m for n, m in network.named_modules() if isinstance(m, Adapter)}
+
+
+def detach(network: nn.Module) -> None:
+    """Take all adapters off; the network is the bare base again."""
+    for path in adapters(network):
+        layer = network.get_submodule(path)
+        layer.adapter_hook.remove()
+        del layer.adapter, layer.adapter_hook

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A team at work: given some channels of an image, it makes any others that were asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .config import RequestError
+from .layers import Roster
+from .pictures import as_picture, pad, to_pictures, to_pixels
+
+if TYPE_CHECKING:
+    from ..diffusion.base import Base
+
+OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
+
+
+class Team:
+    """T teammates on one frozen base.
+
+    `teammates` are all names in order; `default_steps` is the number of denoising steps that `run` takes when it is not
+    told one; `native_size` is the picture side that the team was trained for, if known; `fingerprint` identifies the
+    adapter's weights.
+    """
+
+    def __init__(
+        self, base: Base, roster: Roster, default_steps: int = 50, native_size: int | None = None, fingerprint: str = ""
+    ) -> None:
+        self.base, self.roster, self.config = base, roster, roster.config
+        self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
+
+    @property
+    def teammates(self) -> tuple[str, ...]:
+        """All teammates, in the checkpoint's order."""
+        return self.config.teammates
+
+    @torch.no_grad()
+    def run(
+        self,
+        images: Mapping[str, np.ndarray],
+        request: str | Iterable[str] = "all",
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        noise: Mapping[str, np.ndarray] | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        on_step: OnStep | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Make the requested channels.
+
+        `images` maps channels to H x W x 3 (or H x W) pictures of one size, float in 0..1 or uint8, in the model's
+        encoding (display-encoded colour, n * 0.5 + 0.5 normals); it may be empty if `width` and `height` are given.
+        `request` names the wanted channels, or is "all" for every output that the team has. `noise` replaces the seeded
+        noise of the channels it names (arrays of latent shape, unit variance). `on_step(done, total, preview)` is called
+        after each step; what it raises ends the run. Returns `{channel: H x W x 3 float32 in 0..1}`.
+
+        Raises `RequestError` if a channel is not the team's (the sentence lists those it has) or the sizes do not fit.
+        """
+        from ..diffusion.sampling import Cast, sample
+        from ..diffusion.tiling import Tiled
+
+        wanted = self._wanted(request)
+        pictures = {name: as_picture(name, value) for name, value in self._given(images).items()}
+        size = self._size(pictures, width, height)
+        order = self._order(pictures, wanted)
+        clean = self._encode([pictures[self._channel(i)] for i in order if self._is_input(i)])
+        start = self._noise(size, [self._channel(i) for i in order if not self._is_input(i)], seed, noise or {})
+        conditions = self.base.conditions(len(order), *(n * self.base.factor for n in start.shape[-2:]))
+        cast = Cast(tuple(self._is_input(i) for i in order))
+        report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview()[:1])[0]))
+        with self.roster.working(order):
+            latents = sample(
+                Tiled(self.base), cast, clean, start, conditions, self._steps(steps), report
+            )
+        return self._decode(latents, [self._channel(i) for i in order if not self._is_input(i)], size)
+
+    def _steps(self, steps: int | None) -> int:
+        steps = steps or self.default_steps
+        if not 1 <= steps <= 1000:
+            raise RequestError(f"steps is {steps}; expected 1 to 1000.")
+        return steps
+
+    def _wanted(self, request: str | Iterable[str]) -> list[str]:
+        outputs = self.config.outputs
+        names = list(outputs) if request == "all" else [request] if isinstance(request, str) else list(request)
+        names = list(dict.fromkeys(name.removesuffix(".out") for name in names))
+        for name in names:
+            if name not in outputs:
+                raise RequestError(f"This team cannot make {name!r}; it makes {', '.join(outputs)}.")
+        if not names:
+            raise RequestError(f"No channel was requested; this team makes {', '.join(outputs)}.")
+        return names
+
+    def _given(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        given = {name.removesuffix(".in"): value for name, value in images.items()}
+        for name in given:
+            if name not in self.config.inputs:
+                takes = ", ".join(self.config.inputs) or "no images"
+                raise RequestError(f"This team cannot be given {name!r}; it takes {takes}.")
+        return given
+
+    def _size(self, pictures: Mapping[str, np.ndarray], width: int | None, height: int | None) -> tuple[int, int]:
+        sizes = {name: picture.shape[:2] for name, picture in pictures.items()}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{name} {w} x {h}" for name, (h, w) in sizes.items())
+            raise RequestError(f"The given pictures differ in size ({listed}); give all in one size.")
+        size = next(iter(sizes.values()), (height, width))
+        if None in size or min(size) < 1:
+            raise RequestError("Without a given picture, width and height must be given, in pixels.")
+        return size
+
+    def _order(self, given: Iterable[str], wanted: Iterable[str]) -> tuple[int, ...]:
+        active = {f"{name}.in" for name in given} | {f"{name}.out" for name in wanted}
+        return tuple(i for i, name in enumerate(self.teammates) if name in active)
+
+    def _is_input(self, index: int) -> bool:
+        return self.teammates[index].endswith(".in")
+
+    def _channel(self, index: int) -> str:
+        return self.teammates[index].rpartition(".")[0]
+
+    def _encode(self, pictures: list[np.ndarray]) -> torch.Tensor:
+        if not pictures:
+            return torch.empty(0)
+        return self.base.encode(pad(to_pixels(pictures), self.base.multiple)).float()
+
+    def _noise(
+        self, size: tuple[int, int], names: list[str], seed: int, given: Mapping[str, np.ndarray]
+    ) -> torch.Tensor:
+        cells = [-(-side // self.base.multiple) * self.base.patch for side in size]
+        shape = (self.base.channels, *cells)
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise RequestError(f"Noise was given for {unknown[0]!r}, which is not requested.")
+        rows = [_given_noise(n, given[n], shape) if n in given else seeded_noise(n, seed, shape) for n in names]
+        return torch.stack(rows).to(self.base.device)
+
+    def _decode(self, latents: torch.Tensor, names: list[str], size: tuple[int, int]) -> dict[str, np.ndarray]:
+        pictures = to_pictures(self.base.decode(latents))[:, : size[0], : size[1]]
+        return dict(zip(names, pictures, strict=True))
+
+
+def seeded_noise(name: str, seed: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Unit Gaussian noise that depends on the channel's name and the seed alone.
+
+    So a channel comes out of the same noise whatever else is requested beside it.
+    """
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.randn(shape, generator=generator)
+
+
+def _given_noise(name: str, value: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
+    value = torch.as_tensor(np.asarray(value, dtype=np.float32))
+    value = value[0] if value.ndim == 4 and value.shape[0] == 1 else value
+    if value.shape != shape:
+        raise RequestError(f"The noise for {name} has the shape {tuple(value.shape)}; expected {shape}.")
+    return value

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Third stage: the team. The base is frozen; only `adapter.*` trains, on random subsets of each sample's channels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..diffusion.loading import load_base
+from ..teamwork.checkpoint import save_checkpoint
+from ..teamwork.config import TeamConfig
+from ..teamwork.inject import adapters, attach, profile_layers
+from .config import ConfigError, DataSet, TrainConfig
+from .flow import draw_sigmas, flow_loss, noised
+from .samples import LatentCache, SampleSet
+
+Tensor = torch.Tensor
+
+
+def choose(
+    data: DataSet, names: list[str], team: TeamConfig, random: np.random.Generator, keep: float
+) -> tuple[list[str], list[str]]:
+    """Which of a sample's channels are given and which are wanted.
+
+    With probability `keep` all that the set offers; else a random subset of the inputs and of the outputs (the
+    "dropout" that makes every teammate able to go missing). A channel that may be both is one or the other by chance.
+    """
+    given = [n for n in (data.given or team.inputs) if n in names and n in team.inputs]
+    wanted = [n for n in (data.wanted or team.outputs) if n in names and n in team.outputs]
+    if random.random() >= keep:
+        given = [n for n in given if random.random() < 0.7] or given
+        wanted = [n for n in wanted if random.random() < 0.6] or wanted
+    both = [n for n in given if n in wanted]
+    dropped = {n: random.random() < 0.5 for n in both}
+    given = [n for n in given if not dropped.get(n, False)]
+    wanted = [n for n in wanted if dropped.get(n, True)]
+    return given, wanted or [names[0]]
+
+
+class TeamStage:
+    """Loss on the rows of wanted teammates only; all images of a batch have the same teammates active."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.base = load_base(config.base)
+        self.base.network.train()
+        self.team = TeamConfig(**{k: v for k, v in config.network.items()} | {"base_model": config.base})
+        self.roster = attach(self.base.network, profile_layers(self.base.network, self.team.family), self.team)
+        cache = LatentCache(self.base, Path(config.options.get("latents", f"{config.output}/latents.safetensors")))
+        channels = {*self.team.inputs, *self.team.outputs}
+        self.sets = [SampleSet(data, cache, channels) for data in config.data]
+        weights = np.array([data.weight for data in config.data])
+        self.weights = weights / weights.sum()
+        self.random = np.random.default_rng(config.seed)
+        self.noise = torch.Generator().manual_seed(config.seed)
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The adapters'."""
+        return [p for adapter in adapters(self.base.network).values() for p in adapter.parameters()]
+
+    def loss(self) -> Tensor:
+        """One batch from one data set."""
+        chosen = self.sets[self.random.choice(len(self.sets), p=self.weights)]
+        names, latents = chosen.draw(self.config.batch, self.config.crop // self.base.factor, self.random)
+        keep = self.config.options.get("keep", 0.5)
+        given, wanted = choose(chosen.data, names, self.team, self.random, keep)
+        return self._loss(given, wanted, dict(zip(names, latents, strict=True)))
+
+    def _loss(self, given: list[str], wanted: list[str], latents: dict[str, Tensor]) -> Tensor:
+        active = {f"{n}.in" for n in given} | {f"{n}.out" for n in wanted}
+        order = [i for i, name in enumerate(self.team.teammates) if name in active]
+        names = [self.team.teammates[i] for i in order]
+        clean = torch.stack([latents[name.rpartition(".")[0]] for name in names])
+        is_wanted = torch.tensor([name.endswith(".out") for name in names])
+        noise = torch.randn(clean.shape, generator=self.noise)
+        sigma = draw_sigmas(clean.shape[1], self.config.options.get("start_share", 0.5), self.noise)
+        rows = torch.where(is_wanted[:, None, None, None, None], noised(clean, noise, sigma[:, None, None, None]), clean)
+        velocity = self._predict(rows, sigma, tuple(order))
+        return flow_loss(velocity[is_wanted], clean[is_wanted], noise[is_wanted])
+
+    def _predict(self, rows: Tensor, sigma: Tensor, order: tuple[int, ...]) -> Tensor:
+        flat = rows.flatten(0, 1)  # teammate-major, as the coordination expects
+        conditions = self.base.conditions(len(flat), self.config.crop, self.config.crop)
+        timesteps = (sigma * 1000).expand(len(order), -1).flatten()
+        with self.roster.working(order):
+            return self.base.predict(flat, timesteps, conditions).view(rows.shape)
+
+    def save(self, folder: Path) -> None:
+        """The adapter in the public format."""
+        save_checkpoint(folder / "team.safetensors", self.base.network, self.team)
+
+    def state(self) -> dict:
+        """Both random streams."""
+        return {"random": self.random.bit_generator.state, "noise": self.noise.get_state()}
+
+    def restore(self, state: dict) -> None:
+        """Go on from `state`."""
+        self.random.bit_generator.state = state["random"]
+        self.noise.set_state(state["noise"])
+
+
+def stage_for(config: TrainConfig) -> object:
+    """The stage that a configuration names; raises `ConfigError` if it does not fit."""
+    from .base import BaseStage
+    from .vae import VaeStage
+
+    if config.stage != "vae" and not config.base:
+        raise ConfigError(f"The stage {config.stage} needs `base`, the folder of the stage before.")
+    return {"vae": VaeStage, "base": BaseStage, "team": TeamStage}[config.stage](config)
