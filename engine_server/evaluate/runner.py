@@ -12,6 +12,8 @@ import numpy as np
 
 from .. import colour
 from ..channels import CHANNELS, single_value
+from ..derive import metalness_workflow
+from . import metrics
 from .errors import DataError
 from .naive import naive_answers
 from .samples import MAPS, Case, Sample, case_keys, load_case
@@ -74,15 +76,8 @@ def plan_for(teammates: tuple[str, ...], wanted: list[str]) -> Plan:
 def answer(team: Team, photo: np.ndarray, plan: Plan, options: dict) -> dict[str, np.ndarray]:
     """The team's maps of one photo, H x W x 3 float32 in 0..1; one-component maps hold one value three times."""
     answers = team.run({"image": photo}, request=plan.request, **options)
-    maps = {name: answers[name] for name in plan.direct} | (_derive(answers) if plan.derived else {})
+    maps = metalness_workflow(answers) if plan.derived else answers
     return {name: _tidy(name, maps[name], photo.shape) for name in (*plan.direct, *plan.derived)}
-
-
-def _derive(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Base colour (display-encoded) and metalness of encoded diffuse and specular."""
-    linear = [colour.display_decode(answers[name]) for name in ("diffuse", "specular")]
-    base_colour, metalness = colour.metalness_from_specular(*linear)
-    return {"albedo": colour.display_encode(base_colour), "metalness": metalness.repeat(3, axis=-1)}
 
 
 def _tidy(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -113,7 +108,7 @@ def evaluate(
     """
     evaluation, keys = Evaluation(), case_keys(samples)
     wanted = [name for name in MAPS if any(name in sample.maps for sample in samples)]
-    evaluation.notes += _missing_notes(plan_for(team.teammates, wanted), wanted)
+    evaluation.notes += _notes(plan_for(team.teammates, wanted), wanted)
     options = {"seed": seed} | ({"steps": steps} if steps else {})
     for index, (sample, kind) in enumerate(keys, start=1):
         case, start = load_case(sample, kind, size), time.perf_counter()
@@ -125,12 +120,14 @@ def evaluate(
     return evaluation
 
 
-def _missing_notes(plan: Plan, wanted: list[str]) -> list[str]:
+def _notes(plan: Plan, wanted: list[str]) -> list[str]:
     missing = [name for name in wanted if name not in (*plan.direct, *plan.derived)]
     notes = [f"the team does not give {', '.join(missing)}: left out"] if missing else []
-    return notes + (
-        [f"{' and '.join(plan.derived)} follow from the team's diffuse and specular"] if plan.derived else []
-    )
+    if plan.derived:
+        notes.append(f"{' and '.join(plan.derived)} follow from the team's diffuse and specular")
+    if not metrics.has_ssim():
+        notes.append("SSIM is left out: it needs the package torchmetrics")
+    return notes
 
 
 def _score_case(evaluation: Evaluation, case: Case, maps: dict[str, np.ndarray], means: dict[str, np.ndarray]) -> dict:
