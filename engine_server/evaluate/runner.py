@@ -40,7 +40,12 @@ class Plan:
 
     @property
     def request(self) -> list[str]:
+        """The channels to ask the team for."""
         return [*self.direct, *(("diffuse", "specular") if self.derived else ())]
+
+    def answers(self, sample: Sample) -> bool:
+        """Whether any map of the sample can be compared."""
+        return any(name in sample.maps for name in (*self.direct, *self.derived))
 
 
 @dataclass
@@ -106,9 +111,11 @@ def evaluate(
     means    the training set's mean of each map                on_case(index from 1, count, case, maps, seconds)
     Raises DataError for a team that answers none of the maps, and for a file that cannot be read.
     """
-    evaluation, keys = Evaluation(), case_keys(samples)
+    evaluation = Evaluation()
     wanted = [name for name in MAPS if any(name in sample.maps for sample in samples)]
-    evaluation.notes += _notes(plan_for(team.teammates, wanted), wanted)
+    plan = plan_for(team.teammates, wanted)
+    keys = case_keys([sample for sample in samples if plan.answers(sample)])
+    evaluation.notes += _notes(plan, wanted, samples)
     options = {"seed": seed} | ({"steps": steps} if steps else {})
     for index, (sample, kind) in enumerate(keys, start=1):
         case, start = load_case(sample, kind, size), time.perf_counter()
@@ -120,11 +127,14 @@ def evaluate(
     return evaluation
 
 
-def _notes(plan: Plan, wanted: list[str]) -> list[str]:
+def _notes(plan: Plan, wanted: list[str], samples: list[Sample]) -> list[str]:
     missing = [name for name in wanted if name not in (*plan.direct, *plan.derived)]
     notes = [f"the team does not give {', '.join(missing)}: left out"] if missing else []
     if plan.derived:
         notes.append(f"{' and '.join(plan.derived)} follow from the team's diffuse and specular")
+    without = [sample.name for sample in samples if not plan.answers(sample)]
+    if without:
+        notes.append(f"nothing to compare in {', '.join(without)}: left out")
     if not metrics.has_ssim():
         notes.append("SSIM is left out: it needs the package torchmetrics")
     return notes

@@ -108,6 +108,15 @@ def test_channels_the_team_lacks_are_left_out_with_a_note(write, tmp_path):
     assert "note: the team does not give roughness" in report.table(evaluation)
 
 
+def test_a_sample_with_nothing_to_compare_is_left_out_with_a_note(write, tmp_path):
+    write.sample(tmp_path / "a")
+    write.picture(tmp_path / "b" / "flash.png", 7)
+    write.picture(tmp_path / "b" / "depth.png", 7)
+    evaluation = evaluate(Equation(), find_samples(tmp_path))
+    assert [case["name"] for case in evaluation.cases] == ["a/flash"]
+    assert evaluation.notes == ["the team does not give depth: left out", "nothing to compare in b: left out"]
+
+
 def test_a_diffuse_and_specular_team_is_converted(write, tmp_path):
     grey = round(255 * 0.3 ** (1 / 2.2))
     write.sample(tmp_path / "s", albedo=(grey, grey, grey), metalness=0)
