@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m engine_server run`: given channels of one picture from files, make others, as PNG files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.description = "Runs a team on pictures in the model's encoding and writes each requested channel as a PNG."
+    parser.add_argument("--base", default="nano", help="a bundled team, a diffusers folder or a hub name (default: nano)")
+    parser.add_argument("--adapter", type=Path, metavar="FILE", help="a Teamwork checkpoint for the base")
+    parser.add_argument(
+        "--image", action="append", default=[], metavar="CHANNEL=FILE", help="a given channel; once for each (PNG, JPEG)"
+    )
+    parser.add_argument("--request", default="all", help="wanted channels with commas between, or all (default: all)")
+    parser.add_argument("--steps", type=int, help="denoising steps (default: the team's own)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
+    parser.add_argument("--width", type=int, help="in pixels, when no picture is given")
+    parser.add_argument("--height", type=int, help="in pixels, when no picture is given")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps ... (default: cpu)")
+    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default: float32)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run; 0 when all files are written, 2 after a sentence on what to mend."""
+    from ..teamwork import TeamError, load_team
+
+    try:
+        images = dict(_read(entry) for entry in args.image)
+        request = "all" if args.request == "all" else [name.strip() for name in args.request.split(",")]
+        team = load_team(args.base, args.adapter, args.device, args.dtype)
+        size = {"width": args.width, "height": args.height}
+        result = team.run(images, request, steps=args.steps, seed=args.seed, on_step=_show, **size)
+        _write(args.out, result)
+    except (TeamError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _read(entry: str) -> tuple[str, np.ndarray]:
+    from ..evaluate.errors import DataError
+    from ..evaluate.pngs import read
+    from ..teamwork import RequestError
+
+    name, separator, path = entry.partition("=")
+    if not separator:
+        raise RequestError(f"--image is {entry!r}; expected CHANNEL=FILE, for example image=photo.jpg.")
+    try:
+        return name, read(Path(path))
+    except DataError as error:
+        raise RequestError(str(error)) from error
+
+
+def _show(done: int, total: int, preview: object) -> None:
+    print(f"step {done} of {total}", flush=True)
+
+
+def _write(folder: Path, result: dict[str, np.ndarray]) -> None:
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in result.items():
+        path = folder / f"{name}.png"
+        Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(path)
+        print(path)

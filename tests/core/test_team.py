@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Protects a team's run on a tiny real SD3: what it promises about subsets, order, sizes, noise, and clear refusals."""
+
+import numpy as np
+import pytest
+import torch
+
+from engine_server.diffusion.loading import load_base
+from engine_server.diffusion.sampling import Cast, sample
+from engine_server.teamwork import RequestError, TeamError, load_team
+from engine_server.teamwork.inject import adapters
+
+from .conftest import TEAMMATES, tiny_adapter
+
+
+@pytest.fixture(scope="module")
+def team(sd3, adapter):
+    return load_team(sd3, adapter)
+
+
+def test_shapes_types_and_ranges(team, photo):
+    result = team.run({"image": photo}, "all", steps=2)
+    assert set(result) == {"albedo", "normals", "depth"}
+    for picture in result.values():
+        assert picture.shape == photo.shape and picture.dtype == np.float32
+        assert picture.min() >= 0 and picture.max() <= 1 and picture.std() > 0
+
+
+def test_bytes_grey_and_alpha_are_the_same_picture(team, photo):
+    grey = (photo[..., :1] * 255).round().astype(np.uint8)
+    forms = [grey, grey[..., 0], grey.repeat(3, -1), np.concatenate([grey.repeat(3, -1), grey], -1), grey / 255.0]
+    results = [team.run({"image": form}, ["albedo"], steps=1)["albedo"] for form in forms]
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], atol=1e-5)
+
+
+def test_an_untrained_team_equals_the_bare_base_bit_for_bit(sd3, tmp_path, photo):
+    team = load_team(sd3, tiny_adapter(sd3, tmp_path / "zero.safetensors", scale=0.0))
+    noise = np.random.default_rng(1).standard_normal((4, 12, 16), np.float32)
+    made = team.run({}, ["albedo"], steps=3, noise={"albedo": noise}, width=32, height=24)
+    base = load_base(sd3)
+    with torch.no_grad():
+        rows = torch.from_numpy(noise)[None]
+        latents = sample(base, Cast((False,)), torch.empty(0), rows, base.conditions(1, 24, 32), 3, None)
+        bare = (base.decode(latents)[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
+    assert np.array_equal(made["albedo"], bare)
+
+
+def test_a_channel_keeps_its_noise_whatever_else_is_requested(sd3, tmp_path, photo):
+    team = load_team(sd3, tiny_adapter(sd3, tmp_path / "apart.safetensors", communication=False))
+    alone = team.run({"image": photo}, ["depth"], steps=2, seed=3)["depth"]
+    together = team.run({"image": photo}, ["albedo", "depth"], steps=2, seed=3)["depth"]
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_teammates_influence_each_other(team, photo):
+    one = team.run({"image": photo}, ["albedo"], steps=2)["albedo"]
+    assert np.abs(one - team.run({"image": 1 - photo}, ["albedo"], steps=2)["albedo"]).max() > 1e-3
+    assert np.abs(one - team.run({"image": photo}, ["albedo", "depth"], steps=2)["albedo"]).max() > 1e-3
+
+
+def test_order_of_teammates_permutes_rows_and_nothing_else(sd3, adapter, tmp_path, photo):
+    from safetensors.torch import load_file, save_file
+
+    order = [3, 0, 4, 2, 1]
+    moved = {k: v[order].contiguous() for k, v in load_file(adapter).items()}
+    config = load_team(sd3, adapter).config
+    from engine_server.teamwork.checkpoint import _metadata
+    import dataclasses
+
+    metadata = _metadata(dataclasses.replace(config, teammates=tuple(TEAMMATES[i] for i in order)))
+    save_file(moved, tmp_path / "moved.safetensors", metadata=metadata)
+    images = {"image": photo, "normals": photo[::-1]}
+    a = load_team(sd3, adapter).run(images, ["albedo", "depth"], steps=2)
+    b = load_team(sd3, tmp_path / "moved.safetensors").run(images, ["albedo", "depth"], steps=2)
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-5)
+
+
+def test_seeds_repeat_and_differ(team, photo):
+    a, b, c = (team.run({"image": photo}, ["albedo"], steps=1, seed=s)["albedo"] for s in (5, 5, 6))
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+
+
+def test_large_pictures_are_tiled(team):
+    """The grid of positions ends at 32 x 32 pixels x 2; beyond, tiles are blended."""
+    large = np.random.default_rng(0).random((80, 150, 3), np.float32)
+    result = team.run({"image": large}, ["albedo"], steps=2)["albedo"]
+    assert result.shape == large.shape and np.isfinite(result).all()
+
+
+def test_steps_are_reported_with_a_preview_and_can_end_the_run(team, photo):
+    seen = []
+    team.run({"image": photo}, ["albedo"], steps=3, on_step=lambda n, total, view: seen.append((n, total, view().shape)))
+    assert [s[:2] for s in seen] == [(1, 3), (2, 3), (3, 3)] and seen[0][2][-1] == 3
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, total, preview):
+        raise Stop
+
+    with pytest.raises(Stop):
+        team.run({"image": photo}, ["albedo"], steps=50, on_step=stop)
+    assert team.roster.active is None
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (dict(images={"image": np.ones((8, 8, 3))}, request=["gloss"]), "'gloss'; it makes albedo, normals, depth"),
+        (dict(images={"gloss": np.ones((8, 8, 3))}), "'gloss'; it takes image, normals"),
+        (dict(images={}), "width and height"),
+        (dict(images={"image": np.ones((8, 8, 3)), "normals": np.ones((8, 9, 3))}), "image 8 x 8, normals 9 x 8"),
+        (dict(images={"image": np.ones((0, 8, 3))}), "shape"),
+        (dict(images={"image": np.ones((8, 8, 5))}), "shape"),
+        (dict(images={"image": np.array([["a"]])}), "type"),
+        (dict(images={"image": np.ones((8, 8, 3))}, steps=-1), "steps is -1"),
+        (dict(images={"image": np.ones((8, 8, 3))}, request=[]), "No channel"),
+        (dict(images={"image": np.ones((8, 8))}, request=["depth"], noise={"depth": np.ones((4, 9, 9))}), "noise for depth"),
+        (dict(images={"image": np.ones((8, 8))}, request=["depth"], noise={"albedo": np.ones((4, 4, 4))}), "not requested"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence(team, call, words):
+    with pytest.raises(RequestError, match=r"\w") as error:
+        team.run(**call)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_nan_and_infinity_do_no_harm(team, photo):
+    spoiled = photo.copy()
+    spoiled[0, 0], spoiled[1, 1] = np.nan, np.inf
+    assert np.isfinite(team.run({"image": spoiled}, ["albedo"], steps=1)["albedo"]).all()
+
+
+def test_one_pixel(team):
+    assert team.run({"image": np.ones((1, 1, 3))}, ["albedo"], steps=1)["albedo"].shape == (1, 1, 3)
+
+
+def test_unknown_names_of_bases(tmp_path):
+    with pytest.raises(TeamError, match="no bundled team 'nani'"):
+        load_team("nani")
+    with pytest.raises(TeamError, match="not a diffusers base|no adapter file"):
+        load_team(tmp_path, tmp_path / "x.safetensors")
+
+
+def test_adapters_are_where_the_names_say(team):
+    names = {path.split(".", 2)[2] for path in adapters(team.base.network)}
+    assert names == {
+        "norm1.linear", "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.0.proj", "ff.net.2",
+    }
