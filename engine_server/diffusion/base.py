@@ -22,7 +22,7 @@ class Prompt:
     pooled_prompt_embeds: Tensor | None = None
     text_ids: Tensor | None = None
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Prompt:
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Prompt:
         """The same on another device, in another precision."""
         moved = {k: None if v is None else v.to(device, dtype) for k, v in vars(self).items()}
         return Prompt(**moved)
@@ -111,6 +111,11 @@ class Base:
 
     def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         """The network's output, of the shape of `latents`; `timestep` is the scheduler's, one number or one a row."""
+        raise NotImplementedError
+
+    @staticmethod
+    def prompt_from(pipeline: Any, text: str) -> Prompt:
+        """Encode a prompt with diffusers' pipeline for this base."""
         raise NotImplementedError
 
 

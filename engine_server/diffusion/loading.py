@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import diffusers
@@ -16,11 +17,17 @@ from ..teamwork.config import CheckpointError, TeamError
 from ..teamwork.team import Team
 from .base import Base
 from .prompts import empty_prompt
+from .flux import Flux
 from .sd3 import SD3
+from .unet import unet_kind
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
-NETWORKS: dict[str, tuple[str, type[Base]]] = {"SD3Transformer2DModel": ("transformer", SD3)}
-"""Which base answers for which diffusers network class, and the subfolder that the network is in."""
+NETWORKS: dict[str, Callable[[Mapping], type[Base]]] = {
+    "SD3Transformer2DModel": lambda config: SD3,
+    "FluxTransformer2DModel": lambda config: Flux,
+    "UNet2DConditionModel": unet_kind,
+}
+"""Which base answers for which diffusers network class, given its configuration."""
 
 
 VAES = ("AutoencoderKL", "AutoencoderDC")
@@ -72,9 +79,9 @@ def load_base(source: str | Path, device: str = "cpu", dtype: torch.dtype = torc
     try:
         subfolder, kind, network_class = _recognise(source)
         network = network_class.from_pretrained(source, subfolder=subfolder, torch_dtype=dtype)
-        vae = _class(source, "vae", VAES).from_pretrained(source, subfolder="vae", torch_dtype=dtype)
-        scheduler = _class(source, "scheduler").from_pretrained(source, subfolder="scheduler")
-        return kind(network.to(device), vae.to(device), scheduler, empty_prompt(source, device), name=str(source))
+        vae = _class(source, "vae", VAES)[0].from_pretrained(source, subfolder="vae", torch_dtype=dtype)
+        scheduler = _class(source, "scheduler")[0].from_pretrained(source, subfolder="scheduler")
+        return kind(network.to(device), vae.to(device), scheduler, empty_prompt(kind, source, device), name=str(source))
     except (OSError, SafetensorError) as error:
         raise TeamError(f"The base {source} cannot be loaded: {_first_line(error)}") from error
 
@@ -86,17 +93,18 @@ def _first_line(error: Exception) -> str:
 def _recognise(source: str | Path) -> tuple[str, type[Base], type]:
     for subfolder in ("transformer", "unet"):
         try:
-            network_class = _class(source, subfolder, tuple(NETWORKS))
+            network_class, config = _class(source, subfolder, tuple(NETWORKS))
         except OSError:
             continue
-        return *NETWORKS[network_class.__name__], network_class
+        return subfolder, NETWORKS[network_class.__name__](config), network_class
     raise TeamError(f"{source} is not a diffusers base: no transformer/config.json or unet/config.json was found there.")
 
 
-def _class(source: str | Path, subfolder: str, known: tuple[str, ...] = ()) -> type:
-    """The diffusers class that a subfolder's configuration names; raises `TeamError` if it is none of `known`."""
+def _class(source: str | Path, subfolder: str, known: tuple[str, ...] = ()) -> tuple[type, Mapping]:
+    """The diffusers class that a subfolder's configuration names, and that; raises `TeamError` if it is none of `known`."""
     loader = diffusers.DDIMScheduler if subfolder == "scheduler" else diffusers.AutoencoderKL  # for their file names only
-    name = loader.load_config(source, subfolder=subfolder).get("_class_name", "")
+    config = loader.load_config(source, subfolder=subfolder)
+    name = config.get("_class_name", "")
     if not hasattr(diffusers, name) or (known and name not in known):
         raise TeamError(f"The {subfolder} of {source} is a {name or 'network without a name'}; known: {', '.join(known)}.")
-    return getattr(diffusers, name)
+    return getattr(diffusers, name), config

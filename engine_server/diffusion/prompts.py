@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from .base import Prompt
+from .base import Base, Prompt
 
 FILE = "empty_prompt.safetensors"
 
@@ -21,7 +21,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TEAMWORK_CACHE") or Path(root) / "teamwork")
 
 
-def empty_prompt(source: str | Path, device: str) -> Prompt:
+def empty_prompt(kind: type[Base], source: str | Path, device: str) -> Prompt:
     """The empty prompt of a base: from its own `empty_prompt.safetensors`, from the cache, or encoded now and cached.
 
     Raises OSError if the base has neither the file nor text encoders.
@@ -31,22 +31,19 @@ def empty_prompt(source: str | Path, device: str) -> Prompt:
     for path in (own, cached):
         if path.is_file():
             return Prompt(**load_file(path))
-    prompt = encode_prompt(source, "", device)
+    prompt = encode_prompt(kind, source, "", device)
     if not Path(source).is_dir():  # a folder's encoders may change under the same name
         write_prompt(cached, prompt)
     return prompt
 
 
 @torch.no_grad()
-def encode_prompt(source: str | Path, text: str, device: str) -> Prompt:
+def encode_prompt(kind: type[Base], source: str | Path, text: str, device: str) -> Prompt:
     """Encode a prompt with the base's own text encoders, loaded through diffusers' pipeline and dropped afterwards."""
     from diffusers import DiffusionPipeline
 
     pipeline = DiffusionPipeline.from_pretrained(source, transformer=None, unet=None, vae=None).to(device)
-    embeds, _, pooled, _ = pipeline.encode_prompt(
-        prompt=text, prompt_2=None, prompt_3=None, do_classifier_free_guidance=False
-    )
-    return Prompt(embeds.cpu(), pooled.cpu())
+    return kind.prompt_from(pipeline, text).to("cpu")
 
 
 def write_prompt(path: Path, prompt: Prompt) -> None:

@@ -38,3 +38,9 @@ class SD3(Base):
         """Velocity, noise minus clean; `timestep` runs from 1000 to 0."""
         timestep = timestep.expand(latents.shape[0])
         return self.network(hidden_states=latents, timestep=timestep, return_dict=False, **conditions)[0]
+
+    @staticmethod
+    def prompt_from(pipeline: Any, text: str) -> Prompt:
+        """A prompt from diffusers' pipeline."""
+        embeds, _, pooled, _ = pipeline.encode_prompt(text, None, None, do_classifier_free_guidance=False)
+        return Prompt(embeds, pooled)

@@ -13,8 +13,8 @@ NAME = re.compile(r"[a-z]+\.(in|out)")
 _SD3 = r"(.*\.)?transformer_blocks\.\d+\.(norm1\.linear|attn\.to_[qkv]|attn\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
 _FLUX_SINGLE = r"(.*\.)?single_transformer_blocks\.\d+\.(norm\.linear|attn\.to_[qkv]|proj_mlp|proj_out)"
 _UNET = (
-    r"[^.]+\.([^.]+\.)?attentions\.\d+\.transformer_blocks\.\d+\.(attn1\.to_[qkv]|attn1\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
-    r"|[^.]+\.([^.]+\.)?resnets\.\d+\.(conv1|conv2|conv_shortcut)"
+    r"[^.]+\.[^.]+\.attentions\.\d+\.transformer_blocks\.\d+\.(attn1\.to_[qkv]|attn1\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
+    r"|[^.]+\.[^.]+\.resnets\.\d+\.(conv1|conv2|conv_shortcut)"
 )
 ADAPTED_LAYERS = {"SD2": (_UNET,), "SDXL": (_UNET,), "SD3": (_SD3,), "FLUX": (_SD3, _FLUX_SINGLE)}
 """Regular expressions over diffusers module paths of the layers that a new team of each profile adapts."""

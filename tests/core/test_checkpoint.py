@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from engine_server.teamwork import CheckpointError, load_team
 from engine_server.teamwork.checkpoint import read_checkpoint, save_checkpoint
 
-from .conftest import TEAMMATES
+from .tiny import TEAMMATES
 
 
 def altered(adapter, path, tensors=None, **metadata):

@@ -10,7 +10,7 @@ from engine_server.diffusion.sampling import Cast, sample
 from engine_server.teamwork import RequestError, TeamError, load_team
 from engine_server.teamwork.inject import adapters
 
-from .conftest import TEAMMATES, tiny_adapter
+from .tiny import TEAMMATES, tiny_adapter
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FLUX.1: flow matching on packed 2 x 2 latent patches, with rotary positions and, in some versions, embedded guidance."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from .base import Base, Prompt
+
+Tensor = torch.Tensor
+GUIDANCE = 3.5
+
+
+def pack(latents: Tensor) -> Tensor:
+    """B x C x h x w to B x (h/2 * w/2) x 4C: each token is a 2 x 2 patch, channel by channel."""
+    patches = latents.unflatten(2, (-1, 2)).unflatten(4, (-1, 2))
+    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `pack`, for latents of height x width cells."""
+    patches = tokens.unflatten(1, (height // 2, width // 2)).unflatten(3, (-1, 2, 2))
+    return patches.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
+def positions(height: int, width: int, axes: int = 3) -> Tensor:
+    """Position ids of the tokens of height x width cells: (0, row, column), and zeros for further axes."""
+    ids = torch.zeros(height // 2, width // 2, axes)
+    ids[..., 1] += torch.arange(height // 2)[:, None]
+    ids[..., 2] += torch.arange(width // 2)[None]
+    return ids.flatten(0, 1)
+
+
+def linear_shift(length: int, config: Mapping[str, Any]) -> float:
+    """The shift `mu` of the noise schedule for a sequence length, on the line through the scheduler's two points."""
+    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    small, large = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    return small + (large - small) * (length - low) / (high - low)
+
+
+class Flux(Base):
+    """`FluxTransformer2DModel`; latents are (z - shift) * scale."""
+
+    family = "FLUX"
+    patch = 2
+
+    def schedule(self, steps: int, latents: Tensor) -> Any:
+        """Sigmas from 1 to 1/n, shifted.
+
+        The released teams were sampled with a shift computed from the latents' channel count instead of the number of
+        tokens, so that is what they want.
+        """
+        scheduler = copy.deepcopy(self.template)
+        mu = linear_shift(latents.shape[1], scheduler.config)
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device=self.device)
+        return scheduler
+
+    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+        """Prompt tokens and pooled vector for every row, position ids for all, guidance where the network has it."""
+        prompt = prompt or self.prompt
+        tokens = prompt.prompt_embeds.shape[1]
+        return {
+            "encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1),
+            "pooled_projections": prompt.pooled_prompt_embeds.expand(rows, -1),
+            "txt_ids": torch.zeros(tokens, 3, device=self.device, dtype=self.dtype),
+            "guidance": self._guidance(rows),
+        }
+
+    def _guidance(self, rows: int) -> Tensor | None:
+        if not self.network.config.guidance_embeds:
+            return None
+        return torch.full((rows,), GUIDANCE, device=self.device, dtype=torch.float32)
+
+    def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
+        """Velocity, noise minus clean; the network counts time from 1 to 0."""
+        height, width = latents.shape[-2:]
+        tokens = self.network(
+            hidden_states=pack(latents),
+            timestep=(timestep.expand(latents.shape[0]) / 1000).to(latents.dtype),
+            img_ids=positions(height, width).to(latents),
+            return_dict=False,
+            **conditions,
+        )[0]
+        return unpack(tokens, height, width)
+
+    @staticmethod
+    def prompt_from(pipeline: Any, text: str) -> Prompt:
+        """A prompt from diffusers' pipeline."""
+        embeds, pooled, ids = pipeline.encode_prompt(prompt=text, prompt_2=None)
+        return Prompt(embeds, pooled, ids)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stable Diffusion 2 and XL: a UNet that predicts noise or velocity, as its scheduler says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .base import Base, Prompt
+
+Tensor = torch.Tensor
+
+
+class SD2(Base):
+    """`UNet2DConditionModel` with cross attention to one text encoder."""
+
+    family = "SD2"
+
+    @property
+    def patch(self) -> int:
+        """The UNet halves its input this often, as a factor."""
+        return 2 ** (len(self.network.config.block_out_channels) - 1)
+
+    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+        """The prompt's tokens, the same for every row."""
+        prompt = prompt or self.prompt
+        return {"encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1)}
+
+    def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
+        """Noise or velocity, by the scheduler's prediction type."""
+        return self.network(latents, timestep, return_dict=False, **conditions)[0]
+
+    @staticmethod
+    def prompt_from(pipeline: Any, text: str) -> Prompt:
+        """A prompt from diffusers' pipeline."""
+        embeds, _ = pipeline.encode_prompt(text, pipeline.device, 1, do_classifier_free_guidance=False)
+        return Prompt(embeds)
+
+
+class SDXL(SD2):
+    """The same network with a pooled prompt and the picture's size as further conditions."""
+
+    family = "SDXL"
+
+    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+        """Tokens, pooled vector, and time ids (size, crop, target size).
+
+        The released teams were trained with sizes times the VAE's factor, height first; so that is what they get.
+        """
+        prompt = prompt or self.prompt
+        size = [self.factor * height, self.factor * width]
+        ids = torch.tensor([[*size, 0, 0, *size]], device=self.device, dtype=self.dtype)
+        added = {"text_embeds": prompt.pooled_prompt_embeds.expand(rows, -1), "time_ids": ids.expand(rows, -1)}
+        return {**super().conditions(rows, height, width, prompt), "added_cond_kwargs": added}
+
+    @staticmethod
+    def prompt_from(pipeline: Any, text: str) -> Prompt:
+        """A prompt from diffusers' pipeline."""
+        embeds, _, pooled, _ = pipeline.encode_prompt(text, do_classifier_free_guidance=False)
+        return Prompt(embeds, pooled)
+
+
+def unet_kind(config: Mapping[str, Any]) -> type[SD2]:
+    """SDXL for a UNet that takes size conditions, else SD2."""
+    return SDXL if config.get("addition_embed_type") == "text_time" else SD2

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Scanned materials from a folder, as arrays that the generator cuts, turns and varies.
+
+    MATERIALS/<name>/basecolor.jpg (sRGB)  normal.jpg  roughness.jpg  [metallic.jpg]  [height.jpg]      (.png as well)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+NEEDED = ("basecolor", "normal", "roughness")
+SUFFIXES = (".jpg", ".jpeg", ".png")
+METAL_NOISE = 0.06  # what JPEG leaves of an exact 0 or 1 in a metalness map
+# Below this correlation the mixed second derivatives of a normal map contradict each other: its green points down.
+FLIPPED_CORRELATION = -0.1
+# The seed of the split. It was chosen so that scans of one surface that are nearly alike fall on one side.
+SPLIT_SALT = "teamwork"
+
+
+class MaterialError(ValueError):
+    """A folder of materials is not as expected; the message is one sentence that says what is."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A material's maps, H x W x C float32: base colour linear 0..1, unit normals (OpenGL), the others 0..1."""
+
+    base_colour: np.ndarray  # H x W x 3
+    normals: np.ndarray  # H x W x 3
+    roughness: np.ndarray  # H x W x 1
+    metalness: np.ndarray  # H x W x 1
+
+
+def material_folders(folder: Path) -> list[Path]:
+    """The materials of a folder in the order of their names. Raises MaterialError where there is none."""
+    if not folder.is_dir():
+        raise MaterialError(f"{folder} is not a folder; expected one with <material>/basecolor.jpg.")
+    found = sorted(p for p in folder.iterdir() if p.is_dir() and all(_file(p, name) for name in NEEDED))
+    if not found:
+        raise MaterialError(f"{folder} holds no material; expected <material>/ with {', '.join(NEEDED)} as .jpg or .png.")
+    return found
+
+
+def is_for_validation(name: str, share: float) -> bool:
+    """Whether a material is held out: a stable hash of its name is below `share` of the hash's range."""
+    digest = hashlib.sha256(f"{SPLIT_SALT}:{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2.0**64
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in SUFFIXES if (path := folder / (name + suffix)).is_file()), None)
+
+
+def _read(folder: Path, name: str, mode: str) -> np.ndarray | None:
+    path = _file(folder, name)
+    if path is None:
+        return None
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    except (OSError, UnidentifiedImageError) as error:
+        raise MaterialError(f"{path} cannot be read ({error}); expected a JPEG or PNG picture.") from error
+
+
+def srgb_to_linear(encoded: np.ndarray) -> np.ndarray:
+    """The piecewise curve of IEC 61966-2-1, 0..1 to linear light."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors H x W x 3 at unit length; they never point below the surface."""
+    up = np.concatenate([vectors[..., :2], np.maximum(vectors[..., 2:], 0.02)], axis=-1)
+    return (up / np.linalg.norm(up, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def curl_correlation(normals: np.ndarray) -> float:
+    """Correlation of the slopes' mixed derivatives, d(dz/dx)/dy with d(dz/dy)/dx: about 1 for OpenGL, -1 for DirectX.
+
+    Both are the same second derivative of the surface's height, so they agree where the handedness is right. Noise
+    and maps without relief bring it to 0.
+    """
+    x, y = (_smooth(-normals[..., axis] / np.maximum(normals[..., 2], 0.1)) for axis in (0, 1))
+    along_y = np.roll(x, 1, axis=0) - np.roll(x, -1, axis=0)
+    along_x = np.roll(y, -1, axis=1) - np.roll(y, 1, axis=1)
+    spread = float(along_x.std() * along_y.std())
+    return float(((along_x - along_x.mean()) * (along_y - along_y.mean())).mean() / spread) if spread > 1e-9 else 0.0
+
+
+def _smooth(field: np.ndarray) -> np.ndarray:
+    """A 5 x 5 binomial blur that wraps around: JPEG's blocks and 8 bits drown fine derivatives."""
+    for axis in (0, 1):
+        for _ in range(2):
+            field = (np.roll(field, 1, axis) + 2.0 * field + np.roll(field, -1, axis)) / 4.0
+    return field
+
+
+def opengl_normals(encoded: np.ndarray) -> np.ndarray:
+    """8-bit normals to unit vectors, green flipped where the map was made for DirectX."""
+    normals = unit(encoded.astype(np.float32) / 127.5 - 1.0)
+    return normals * np.float32([1, -1, 1]) if curl_correlation(normals) < FLIPPED_CORRELATION else normals
+
+
+def _metalness(stored: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if stored is None:
+        return np.zeros((*shape[:2], 1), np.float32)
+    values = stored[..., None] / np.float32(255.0)
+    return np.clip((values - METAL_NOISE) / (1.0 - 2.0 * METAL_NOISE), 0.0, 1.0)
+
+
+@lru_cache(maxsize=160)
+def _stored(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, bool]:
+    """The pictures as bytes (a tenth of the floats' memory), and whether green has to be flipped."""
+    colour, normal, rough = (_read(folder, n, m) for n, m in zip(NEEDED, ("RGB", "RGB", "L"), strict=True))
+    metal = _read(folder, "metallic", "L")
+    for name, map_ in (("normal", normal), ("roughness", rough), ("metallic", metal)):
+        if map_ is not None and map_.shape[:2] != colour.shape[:2]:
+            raise MaterialError(f"{folder / name} is not of the size of basecolor; scale one of them.")
+    return colour, normal, rough, metal, curl_correlation(_decoded(normal)) < FLIPPED_CORRELATION

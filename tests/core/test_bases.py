@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One contract for every base: what a team promises holds on each, and the bare base samples as diffusers' own pipeline."""
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from engine_server.diffusion.flux import pack, positions, unpack
+from engine_server.diffusion.loading import load_base
+from engine_server.diffusion.sampling import Cast, sample
+from engine_server.teamwork import load_team
+
+from .tiny import FAMILIES, tiny_adapter, tiny_base
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(family, tmp_path_factory):
+    return tiny_base(family, tmp_path_factory.mktemp(family))
+
+
+@pytest.fixture(scope="module")
+def team(folder, family, tmp_path_factory):
+    return load_team(folder, tiny_adapter(folder, tmp_path_factory.mktemp("a") / "a.safetensors", profile=family))
+
+
+def bare(folder, noise, height, width, steps):
+    base = load_base(folder)
+    with torch.no_grad():
+        rows = torch.from_numpy(noise)[None]
+        latents = sample(base, Cast((False,)), torch.empty(0), rows, base.conditions(1, height, width), steps, None)
+        return (base.decode(latents)[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+def test_an_untrained_team_equals_the_bare_base_bit_for_bit(folder, family, tmp_path):
+    team = load_team(folder, tiny_adapter(folder, tmp_path / "zero.safetensors", scale=0.0, profile=family))
+    noise = np.random.default_rng(1).standard_normal((4, 12, 16), np.float32)
+    made = team.run({}, ["albedo"], steps=3, noise={"albedo": noise}, width=32, height=24)["albedo"]
+    assert np.array_equal(made, bare(folder, noise, 24, 32, 3))
+
+
+def test_any_size_and_any_subset(team, photo):
+    everything = team.run({"image": photo}, "all", steps=2)
+    assert {k: v.shape for k, v in everything.items()} == {n: photo.shape for n in ("albedo", "normals", "depth")}
+    some = team.run({"image": photo, "normals": photo[::-1]}, ["depth"], steps=2)
+    assert some["depth"].shape == photo.shape and np.isfinite(some["depth"]).all()
+    assert np.abs(some["depth"] - everything["depth"]).max() > 1e-4
+
+
+def test_the_input_reaches_the_output(team, photo):
+    a, b = (team.run({"image": p}, ["albedo"], steps=2)["albedo"] for p in (photo, 1 - photo))
+    assert np.abs(a - b).max() > 1e-3
+
+
+def test_previews_are_of_the_result_in_the_end(team, photo):
+    views = []
+    result = team.run({"image": photo}, ["albedo"], steps=3, on_step=lambda n, total, view: views.append(view()))
+    np.testing.assert_allclose(views[-1][: photo.shape[0], : photo.shape[1]], result["albedo"], atol=1e-4)
+
+
+PIPELINES = {
+    "SD3": lambda b: (
+        diffusers.StableDiffusion3Pipeline(b.network, b.template, b.vae, None, None, None, None, None, None),
+        {"prompt_embeds": b.prompt.prompt_embeds, "pooled_prompt_embeds": b.prompt.pooled_prompt_embeds},
+    ),
+    "SD2": lambda b: (
+        diffusers.StableDiffusionPipeline(b.vae, None, None, b.network, b.template, None, None, None, False),
+        {"prompt_embeds": b.prompt.prompt_embeds},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_loop_samples_as_the_pipeline_of_diffusers(name, tmp_path):
+    """SDXL and FLUX differ on purpose (time ids, shift), as the released teams want it; their parts are tested below."""
+    folder = tiny_base(name, tmp_path)
+    noise = np.random.default_rng(1).standard_normal((4, 12, 16), np.float32)
+    pipeline, prompt = PIPELINES[name](load_base(folder))
+    pipeline.set_progress_bar_config(disable=True)
+    expected = pipeline(
+        **prompt, latents=torch.from_numpy(noise)[None], num_inference_steps=4, guidance_scale=1.0,
+        height=24, width=32, output_type="np",
+    ).images[0]  # fmt: skip
+    np.testing.assert_allclose(bare(folder, noise, 24, 32, 4), expected, atol=2e-5)
+
+
+def test_flux_packs_as_diffusers_does():
+    latents = torch.randn(2, 4, 6, 10)
+    packed = diffusers.FluxPipeline._pack_latents(latents, 2, 4, 6, 10)
+    assert torch.equal(pack(latents), packed) and torch.equal(unpack(packed, 6, 10), latents)
+    ids = diffusers.FluxPipeline._prepare_latent_image_ids(1, 3, 5, "cpu", torch.float32)
+    assert torch.equal(positions(6, 10), ids)
+
+
+def test_flux_shift_comes_from_the_channel_count(tmp_path):
+    base = load_base(tiny_base("FLUX", tmp_path))
+    small, large = (base.schedule(4, torch.zeros(1, 4, n, n)).sigmas for n in (8, 64))
+    assert torch.equal(small, large)
+    mu = 0.5 + (1.15 - 0.5) * (4 - 256) / (4096 - 256)
+    sigmas = torch.linspace(1, 0.25, 4)
+    expected = np.e**mu / (np.e**mu + (1 / sigmas - 1))
+    torch.testing.assert_close(small[:4], expected.float())
+
+
+def test_sdxl_time_ids_are_height_first_and_times_the_factor(tmp_path):
+    base = load_base(tiny_base("SDXL", tmp_path))
+    ids = base.conditions(2, 24, 32)["added_cond_kwargs"]["time_ids"]
+    assert ids.tolist() == [[48, 64, 0, 0, 48, 64]] * 2
