@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The protocol between Blender and the engine, described in `PROTOCOL.md`. Standard library, NumPy and pyzmq only.
+
+    with Client(address, Credentials.local()) as client:
+        result = client.run(Submit("job-1", "material", "nano", {"image": ChannelImage(photo, "scene-linear")}, (), {}))
+"""
+
+from __future__ import annotations
+
+from .address import DEFAULT_PORT, full_address
+from .client import Client
+from .codes import CODES
+from .credentials import Credentials, KeyPair, KeyRing
+from .errors import (
+    CredentialsError,
+    EngineSilent,
+    JobCancelled,
+    JobFailed,
+    ProtocolError,
+    VersionMismatch,
+    WireError,
+)
+from .frames import Envelope, decode, encode
+from .home import EngineRecord, home_folder, read_engine_record
+from .image import SPACES, ChannelImage
+from .limits import PROTOCOL
+from .messages import (
+    ENDS,
+    FROM_CLIENT,
+    FROM_ENGINE,
+    Accepted,
+    Acknowledge,
+    Alive,
+    Cancel,
+    Cancelled,
+    Failed,
+    Fetch,
+    GetJobs,
+    GetStatus,
+    Heartbeat,
+    Hello,
+    JobInfo,
+    Jobs,
+    Message,
+    ModelInfo,
+    Progress,
+    Refused,
+    Result,
+    Status,
+    Submit,
+    Unload,
+    Welcome,
+)
+
+__all__ = [
+    "CODES",
+    "DEFAULT_PORT",
+    "ENDS",
+    "FROM_CLIENT",
+    "FROM_ENGINE",
+    "PROTOCOL",
+    "SPACES",
+    "Accepted",
+    "Acknowledge",
+    "Alive",
+    "Cancel",
+    "Cancelled",
+    "ChannelImage",
+    "Client",
+    "Credentials",
+    "CredentialsError",
+    "EngineRecord",
+    "EngineSilent",
+    "Envelope",
+    "Failed",
+    "Fetch",
+    "GetJobs",
+    "GetStatus",
+    "Heartbeat",
+    "Hello",
+    "JobCancelled",
+    "JobFailed",
+    "JobInfo",
+    "Jobs",
+    "KeyPair",
+    "KeyRing",
+    "Message",
+    "ModelInfo",
+    "Progress",
+    "ProtocolError",
+    "Refused",
+    "Result",
+    "Status",
+    "Submit",
+    "Unload",
+    "VersionMismatch",
+    "Welcome",
+    "WireError",
+    "decode",
+    "encode",
+    "full_address",
+    "home_folder",
+    "read_engine_record",
+]

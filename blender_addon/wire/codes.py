@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The codes that an engine or a client gives with a sentence. Tasks add codes of their own for a user's mistakes."""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    "bad-message": "the message breaks a rule or a limit of the protocol",
+    "version-mismatch": "the two ends speak different versions of the protocol",
+    "queue-full": "as many jobs wait as the engine accepts, or their inputs fill the memory set aside for them",
+    "unknown-task": "the engine has no task of that name",
+    "unknown-model": "the engine has no model of that name",
+    "unknown-job": "the engine holds no job of that name for this client, perhaps because it was started anew",
+    "job-id-reused": "the job's name was used before, for another request",
+    "result-gone": "the result was dropped because newer ones needed its room",
+    "busy": "the worker cannot be unloaded while a job runs",
+    "worker-failed-to-start": "the worker process did not come up",
+    "worker-died": "the worker process ended in the middle of the job",
+    "worker-hung": "the worker process gave no sign of life for too long",
+    "out-of-memory": "the job did not fit into the memory of its device",
+    "internal": "the engine made a mistake; its log has the details",
+    "timeout": "the client's own time limit for the job is over",
+}

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sockets with the protocol's options: CURVE on every one of them, frames limited before they are read."""
+
+from __future__ import annotations
+
+import zmq
+
+from .address import is_ipv6
+from .credentials import KeyPair
+from .limits import MAX_BUFFER_BYTES
+
+ZAP_DOMAIN = "teamwork"
+LINGER_MS = 500
+
+
+def _common(context: zmq.Context, kind: int, address: str) -> zmq.Socket:
+    socket = context.socket(kind)
+    socket.linger = LINGER_MS
+    socket.ipv6 = is_ipv6(address)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_BUFFER_BYTES)
+    return socket
+
+
+def client_socket(context: zmq.Context, address: str, keys: KeyPair, server_public: str, identity: bytes) -> zmq.Socket:
+    """A DEALER that has begun to connect to the engine at `address`; its messages carry `identity` to the ROUTER there."""
+    socket = _common(context, zmq.DEALER, address)
+    socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
+    socket.curve_serverkey = server_public.encode()
+    socket.setsockopt(zmq.ROUTING_ID, identity)
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    return socket
+
+
+def server_socket(context: zmq.Context, address: str, keys: KeyPair, domain: str = ZAP_DOMAIN) -> zmq.Socket:
+    """A ROUTER bound to `address`. Who may connect is up to the ZAP handler of the context; without one, nobody."""
+    socket = _common(context, zmq.ROUTER, address)
+    socket.curve_server = True
+    socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
+    socket.setsockopt_string(zmq.ZAP_DOMAIN, domain)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that is gone is an error, not silence
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that comes back takes its place again
+    socket.bind(address)
+    return socket
