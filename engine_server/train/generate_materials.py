@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ METAL_NOISE = 0.06  # what JPEG leaves of an exact 0 or 1 in a metalness map
 # Below this correlation the mixed second derivatives of a normal map contradict each other: its green points down.
 FLIPPED_CORRELATION = -0.1
 # The seed of the split. It was chosen so that scans of one surface that are nearly alike fall on one side.
-SPLIT_SALT = "teamwork"
+SPLIT_SALT = "a"
 
 
 class MaterialError(ValueError):
@@ -73,6 +73,9 @@ def srgb_to_linear(encoded: np.ndarray) -> np.ndarray:
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
+SRGB_TO_LINEAR = srgb_to_linear(np.arange(256) / 255.0)
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors H x W x 3 at unit length; they never point below the surface."""
     up = np.concatenate([vectors[..., :2], np.maximum(vectors[..., 2:], 0.02)], axis=-1)
@@ -100,10 +103,15 @@ def _smooth(field: np.ndarray) -> np.ndarray:
     return field
 
 
-def opengl_normals(encoded: np.ndarray) -> np.ndarray:
-    """8-bit normals to unit vectors, green flipped where the map was made for DirectX."""
-    normals = unit(encoded.astype(np.float32) / 127.5 - 1.0)
-    return normals * np.float32([1, -1, 1]) if curl_correlation(normals) < FLIPPED_CORRELATION else normals
+def opengl_normals(encoded: np.ndarray, flipped: bool) -> np.ndarray:
+    """8-bit normals to unit vectors; `flipped` says that green points down, as in a map made for DirectX."""
+    decoded = encoded.astype(np.float32) / 127.5 - 1.0
+    return unit(decoded * np.float32([1, -1 if flipped else 1, 1]))
+
+
+def points_down(encoded: np.ndarray) -> bool:
+    """Whether the green of an 8-bit normal map has to be flipped."""
+    return curl_correlation(opengl_normals(encoded, False)) < FLIPPED_CORRELATION
 
 
 def _metalness(stored: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -113,12 +121,30 @@ def _metalness(stored: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
     return np.clip((values - METAL_NOISE) / (1.0 - 2.0 * METAL_NOISE), 0.0, 1.0)
 
 
-@lru_cache(maxsize=160)
-def _stored(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, bool]:
-    """The pictures as bytes (a tenth of the floats' memory), and whether green has to be flipped."""
-    colour, normal, rough = (_read(folder, n, m) for n, m in zip(NEEDED, ("RGB", "RGB", "L"), strict=True))
-    metal = _read(folder, "metallic", "L")
-    for name, map_ in (("normal", normal), ("roughness", rough), ("metallic", metal)):
-        if map_ is not None and map_.shape[:2] != colour.shape[:2]:
+@dataclass(frozen=True)
+class StoredMaps:
+    """A material's pictures as bytes (a tenth of the memory of floats), all of one size, and their handedness."""
+
+    colour: np.ndarray
+    normal: np.ndarray
+    roughness: np.ndarray
+    metallic: np.ndarray | None
+    flipped: bool
+
+    def maps(self) -> Maps:
+        """The maps as the generator works on them."""
+        colour = SRGB_TO_LINEAR[self.colour]
+        roughness = self.roughness[..., None] / np.float32(255.0)
+        normals = opengl_normals(self.normal, self.flipped)
+        return Maps(colour, normals, roughness, _metalness(self.metallic, colour.shape))
+
+
+@lru_cache(maxsize=256)
+def load_material(folder: Path) -> StoredMaps:
+    """Read a material and keep it. Raises MaterialError for a broken picture or maps of different sizes."""
+    colour, normal, roughness = (_read(folder, n, m) for n, m in zip(NEEDED, ("RGB", "RGB", "L"), strict=True))
+    metallic = _read(folder, "metallic", "L")
+    for name, stored in (("normal", normal), ("roughness", roughness), ("metallic", metallic)):
+        if stored is not None and stored.shape[:2] != colour.shape[:2]:
             raise MaterialError(f"{folder / name} is not of the size of basecolor; scale one of them.")
-    return colour, normal, rough, metal, curl_correlation(_decoded(normal)) < FLIPPED_CORRELATION
+    return StoredMaps(colour, normal, roughness, metallic, points_down(normal))

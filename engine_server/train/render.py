@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch.nn.functional import grid_sample, normalize
+from torch.nn.functional import grid_sample
 
 from ..colour import DIELECTRIC_F0
 
@@ -81,6 +81,11 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(0, keepdim=True)
 
 
+def normalize(vectors: Tensor) -> Tensor:
+    """Vectors 3 x ... at unit length. (torch's own norm over a leading axis is ten times slower on a CPU.)"""
+    return vectors * torch.rsqrt(dot(vectors, vectors).clamp_min(1e-20))
+
+
 def plane_points(height: int, width: int) -> Tensor:
     """The pixels' centres on the plane, 3 x H x W."""
     x = (2.0 * torch.arange(width) + 1.0 - width) / height
@@ -117,18 +122,18 @@ def terminator(n_dot_z: Tensor, l_dot_z: Tensor, n_dot_l: Tensor) -> Tensor:
 def mirror_normals(normals: Tensor) -> Tensor:
     """Normals for highlights: those too steep to mirror anything above the plane are bent up to where they do."""
     xy, z = normals[:2], normals[2:]
-    reach = math.sqrt(1.0 - STEEPEST_MIRROR**2) / torch.linalg.vector_norm(xy, dim=0, keepdim=True).clamp_min(1e-6)
+    reach = math.sqrt(1.0 - STEEPEST_MIRROR**2) * torch.rsqrt(dot(xy, xy).clamp_min(1e-12))
     steep = z < STEEPEST_MIRROR
     return torch.cat([torch.where(steep, xy * reach, xy), z.clamp_min(STEEPEST_MIRROR)])
 
 
 def sample_visible_normals(view: Tensor, alpha: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Facet normals that `view` (3 x ..., z = the surface normal) sees, by u, v in 0..1; Dupuy and Benyoub, 2023."""
-    stretched = normalize(torch.cat([view[:2] * alpha, view[2:]]), dim=0)
+    stretched = normalize(torch.cat([view[:2] * alpha, view[2:]]))
     z = (1.0 - v) * (1.0 + stretched[2]) - stretched[2]
     radius, phi = torch.sqrt((1.0 - z * z).clamp_min(0.0)), 2.0 * math.pi * u
     cap = torch.stack([radius * torch.cos(phi), radius * torch.sin(phi), z]) + stretched
-    return normalize(torch.cat([cap[:2] * alpha, cap[2:].clamp_min(1e-6)]), dim=0)
+    return normalize(torch.cat([cap[:2] * alpha, cap[2:].clamp_min(1e-6)]))
 
 
 def hammersley(count: int) -> tuple[Tensor, Tensor]:
@@ -206,7 +211,7 @@ def reflect_light(material: Material, to_view: Tensor, to_light: Tensor, widenin
 def specular_lobe(material: Material, normals: Tensor, to_view: Tensor, to_light: Tensor, widening: float) -> Tensor:
     """pi D V F cos of single scattering, 3 x H x W, zero for light from below `normals` or the plane."""
     alpha = (material.roughness.clamp_min(LEAST_ROUGHNESS) ** 2 + widening).clamp_max(1.0)
-    half = normalize(to_view + to_light, dim=0)
+    half = normalize(to_view + to_light)
     n_dot_l, n_dot_v = dot(normals, to_light), dot(normals, to_view).clamp(LEAST_COSINE, 1.0)
     cosine = n_dot_l.clamp_min(LEAST_COSINE)
     lobe = ggx(dot(normals, half).clamp(0.0, 1.0), alpha) * smith_visibility(cosine, n_dot_v, alpha) * cosine
@@ -222,6 +227,6 @@ def render_flash(material: Material, flash: Flash) -> Tensor:
     squared = dot(away, away)
     height = float(flash.light()[2])
     radiance = reflect_light(
-        material, normalize(to_view, dim=0), away / torch.sqrt(squared), flash.radius / (2.0 * height)
+        material, normalize(to_view), away / torch.sqrt(squared), flash.radius / (2.0 * height)
     )
     return radiance * (height**2 / squared)

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import avg_pool2d, grid_sample, interpolate, normalize
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from .render import (
     LEAST_COSINE,
@@ -27,6 +27,7 @@ from .render import (
     dot,
     hammersley,
     mirror_normals,
+    normalize,
     plane_points,
     sample_visible_normals,
     schlick_weight,
@@ -116,7 +117,7 @@ def pyramid(disc: Tensor) -> Tensor:
 
 def diffuse_table(disc: Tensor, size: int = DIFFUSE_TABLE) -> Tensor:
     """Irradiance / pi for every normal, 3 x size x size: the sum of L cos terminator over the hemisphere."""
-    step = disc.shape[-1] // 64
+    step = disc.shape[-1] // 48
     lights = avg_pool2d(disc, step)
     count = lights.shape[-1]
     towards, normals = disc_directions(count).flatten(1), disc_directions(size).flatten(1)
@@ -143,7 +144,7 @@ def _specular_level(levels: Tensor, roughness: float, normals: Tensor) -> Tensor
     half = sample_visible_normals(view, alpha, u, v)
     local = 2.0 * dot(view, half) * half - view
     light = torch.einsum("cn,ns->cns", tangent, local[0]) + torch.einsum("cn,ns->cns", bitangent, local[1])
-    light = normalize(light + normals[..., None] * local[2], dim=0)
+    light = normalize(light + normals[..., None] * local[2])
     weight = _sample_weight(local[2], view[2], light[2], normals[2][:, None], alpha)
     radiance = _filtered(levels, light, half[2], view[2], alpha, samples) * weight
     white = schlick_weight(dot(view, half))[0]
@@ -171,7 +172,7 @@ def light_tables(disc: Tensor) -> LightTables:
     """The tables of an environment given as a disc of radiance (`disc_of_environment`)."""
     levels = pyramid(disc)
     normals = disc_directions(TABLE).flatten(1)
-    normals = normalize(torch.cat([normals[:2], normals[2:].clamp_min(LEAST_COSINE)]), dim=0)
+    normals = normalize(torch.cat([normals[:2], normals[2:].clamp_min(LEAST_COSINE)]))
     rows = [_specular_level(levels, k / (ROUGHNESSES - 1.0), normals) for k in range(ROUGHNESSES)]
     return LightTables(diffuse_table(disc), torch.stack(rows, dim=1).reshape(6, ROUGHNESSES, TABLE, TABLE))
 
@@ -181,10 +182,10 @@ def _seen_normals(normals: Tensor, fov_degrees: float) -> Tensor:
     if fov_degrees <= 0.0:
         return normals
     camera = torch.tensor([0.0, 0.0, camera_height(fov_degrees)])[:, None, None]
-    view = normalize(camera - plane_points(*normals.shape[1:]), dim=0)
+    view = normalize(camera - plane_points(*normals.shape[1:]))
     mirrored = 2.0 * dot(normals, view) * normals - view
     up = torch.tensor([0.0, 0.0, 1.0])[:, None, None]
-    return normalize(torch.cat([mirrored[:2], mirrored[2:].clamp_min(0.0)]) + up, dim=0)
+    return normalize(torch.cat([mirrored[:2], mirrored[2:].clamp_min(0.0)]) + up)
 
 
 def render_environment(material: Material, tables: LightTables, fov_degrees: float = 0.0) -> Tensor:
