@@ -41,7 +41,7 @@ class Base:
 
     def __init__(self, network: nn.Module, vae: nn.Module, scheduler: Any, prompt: Prompt, name: str = "") -> None:
         self.network = network.eval().requires_grad_(False)
-        self.vae = vae.eval().requires_grad_(False)
+        self.vae = vae.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # convolutions run faster so
         self.template, self.name = scheduler, name
         self.prompt = prompt.to(self.device, self.dtype)
 

@@ -20,7 +20,7 @@ class DataSet:
 
     `folder` holds `<sample>/<channel>.png`. `rename` maps file stems to channels (``{"flash": "image"}``), `weight`
     is how often the set is drawn relative to the others, `given` and `wanted` are the channels that this set offers as
-    inputs and as outputs (empty: all that a sample has).
+    inputs and as outputs (empty: all that a sample has); `limit` takes only so many samples (0: all).
     """
 
     folder: str
@@ -28,6 +28,7 @@ class DataSet:
     weight: float = 1.0
     given: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
+    limit: int = 0
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def random_material(recipe: Recipe, validation: bool, size: int, random: Random)
 
 def as_material(maps: Maps) -> Material:
     """NumPy's H x W x C to the renderer's C x H x W."""
-    return Material(*(torch.from_numpy(np.ascontiguousarray(m.transpose(2, 0, 1))) for m in _arrays(maps)))
+    return Material(*(torch.from_numpy(np.ascontiguousarray(m.transpose(2, 0, 1), np.float32)) for m in _arrays(maps)))
 
 
 def _arrays(maps: Maps) -> tuple[np.ndarray, ...]:

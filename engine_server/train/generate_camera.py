@@ -82,7 +82,7 @@ def jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
 
 def photograph(radiance: np.ndarray, random: Random) -> np.ndarray:
     """Radiance H x W x 3 to 8-bit pixels."""
-    linear = expose(radiance, random)
+    linear = expose(radiance.astype(np.float32), random)
     if random.random() < 0.5:
         return to_bytes(display_encode(linear))
     linear = white_balance(linear, random) if random.random() < 0.6 else linear

@@ -56,7 +56,7 @@ def procedural_sky(random: Random, height: int = 192) -> torch.Tensor:
     longitude = -((np.arange(2 * height) + 0.5) / height - 1.0) * np.pi
     flat = np.cos(latitude)[:, None]
     directions = np.stack(
-        [flat * np.sin(longitude), -flat * np.cos(longitude), np.sin(latitude)[:, None] + 0.0 * longitude], axis=-1
+        [flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)[:, None] + 0.0 * longitude], axis=-1
     )
     zenith, horizon = (np.exp(random.normal(0.0, [0.25, 0.1, 0.25])) * random.uniform(0.1, 1.0) for _ in range(2))
     rise = np.clip(directions[..., 2:], 0.0, 1.0) ** random.uniform(0.3, 1.0)

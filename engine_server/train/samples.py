@@ -54,7 +54,7 @@ class LatentCache:
         for size in {p.shape for p in pictures}:
             alike = [(f, p) for f, p in zip(files, pictures, strict=True) if p.shape == size]
             latents = self.base.encode(to_pixels([p for _, p in alike])).half()
-            self.kept |= {str(f): latent.clone() for (f, _), latent in zip(alike, latents, strict=True)}
+            self.kept |= {str(f): latent.clone(memory_format=torch.contiguous_format) for (f, _), latent in zip(alike, latents, strict=True)}
 
     def __getitem__(self, path: Path) -> Tensor:
         return self.kept[str(path)].float()
@@ -65,8 +65,8 @@ class SampleSet:
 
     def __init__(self, data: DataSet, cache: LatentCache, channels: set[str]) -> None:
         self.data, self.cache = data, cache
-        found = sample_files(data)
-        self.samples = [{c: f for c, f in s.items() if c in channels} for s in found.values()]
+        found = list(sample_files(data).values())[: data.limit or None]
+        self.samples = [{c: f for c, f in s.items() if c in channels} for s in found]
         cache.fill([f for sample in self.samples for files in sample.values() for f in files])
 
     def draw(self, count: int, cells: int, random: np.random.Generator) -> tuple[list[str], Tensor]:

@@ -26,17 +26,17 @@ def choose(
 
     With probability `keep` all that the set offers; else a random subset of the inputs and of the outputs (the
     "dropout" that makes every teammate able to go missing). A channel that may be both is one or the other by chance.
+    Raises `ConfigError` if the samples have no channel that the team can make.
     """
     given = [n for n in (data.given or team.inputs) if n in names and n in team.inputs]
     wanted = [n for n in (data.wanted or team.outputs) if n in names and n in team.outputs]
+    if not wanted:
+        raise ConfigError(f"{data.folder} holds samples with only {', '.join(names)}, none of which the team makes.")
     if random.random() >= keep:
         given = [n for n in given if random.random() < 0.7] or given
         wanted = [n for n in wanted if random.random() < 0.6] or wanted
-    both = [n for n in given if n in wanted]
-    dropped = {n: random.random() < 0.5 for n in both}
-    given = [n for n in given if not dropped.get(n, False)]
-    wanted = [n for n in wanted if dropped.get(n, True)]
-    return given, wanted or [names[0]]
+    rest = [n for n in wanted if n not in given or random.random() < 0.5] or [wanted[random.integers(len(wanted))]]
+    return [n for n in given if n not in rest], rest
 
 
 class TeamStage:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m engine_server keys`: which clients the engine answers, and the keys that the two ends must exchange."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from blender_addon.wire import KeyRing, WireError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("action", choices=("show", "list", "add", "remove"), help="show prints this engine's public key")
+    parser.add_argument("name", nargs="?", help="a client, for add and remove")
+    parser.add_argument("key", nargs="?", help="the client's public key, for add")
+    parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Do it; 0 when it is done, 2 after a sentence on what to mend."""
+    try:
+        _act(args, KeyRing(args.home))
+    except WireError as error:
+        print(f"keys: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _act(args: argparse.Namespace, ring: KeyRing) -> None:
+    if args.action == "show":
+        print(ring.pair("engine").public)
+    elif args.action == "list":
+        for name, key in ring.listed().items():
+            print(f"{key}  {name}")
+    elif args.action == "add":
+        ring.add(args.name or "", args.key or "")
+    else:
+        ring.remove(args.name or "")

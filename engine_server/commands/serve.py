@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m engine_server serve`: the server, until a signal or the end of its parent process stops it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import zmq
+
+from blender_addon.wire import WireError, full_address, home_folder
+
+from ..logs import set_up_logging
+from ..server import Server
+from ..settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    default = Settings(Path())
+    parser.add_argument("--address", default=default.address, help="host:port; port 0 is any free one (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0,cuda:1 ...: one worker each (default: cpu)")
+    parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
+    parser.add_argument("--models", type=Path, action="append", default=[], metavar="DIR", help="a folder of further teams")
+    parser.add_argument("--queue", type=int, default=default.queue_limit, metavar="N", help="waiting jobs (default: %(default)s)")
+    parser.add_argument("--warm", action="store_true", help="start the worker now, not with the first job")
+    parser.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this process ends")
+    parser.add_argument(
+        "--hang-limit",
+        type=float,
+        default=default.hang_limit,
+        metavar="SECONDS",
+        help="end a worker that is silent for so long (default: %(default)s)",
+    )
+    parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def main(args: argparse.Namespace) -> int:
+    """Serve; 0 after a clean stop, 2 after a sentence on what to mend."""
+    set_up_logging(args.log_level)
+    try:
+        server = Server(_settings(args))
+    except WireError as error:
+        return _refuse(str(error))
+    except zmq.ZMQError as error:
+        return _refuse(f"The engine cannot listen at {args.address}: {error.strerror}. Choose another port, or 0 for any.")
+    print(f"ready {server.address}", flush=True)
+    server.serve()
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"serve: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    return Settings(
+        home=home_folder(args.home),
+        address=full_address(args.address),
+        devices=tuple(device.strip() for device in args.device.split(",")),
+        models=tuple(folder.absolute() for folder in args.models),
+        parent_pid=args.parent_pid,
+        warm=args.warm,
+        queue_limit=args.queue,
+        hang_limit=args.hang_limit,
+    )

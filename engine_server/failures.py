@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What went wrong in a job, as a code and a sentence, for errors that no task foresaw. Imports no library to know them."""
+
+from __future__ import annotations
+
+from blender_addon.wire import ProtocolError, Submit
+
+_OUT_OF_MEMORY_TYPES = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
+_OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Did an allocation fail? torch says so by a type of its own on a graphics card, only by words on the CPU."""
+    text = str(error).lower()
+    return type(error).__name__ in _OUT_OF_MEMORY_TYPES or any(words in text for words in _OUT_OF_MEMORY_WORDS)
+
+
+def explain(error: Exception, job: Submit) -> tuple[str, str]:
+    """The code and the sentence for an error in the job."""
+    if is_out_of_memory(error):
+        return "out-of-memory", (
+            f"The task {job.task} ran out of memory{_size(job)}: use a smaller image, or close other programs that use the device."
+        )
+    if isinstance(error, ProtocolError):
+        return "internal", f"The task {job.task} made something that cannot be sent: {error}"
+    return "internal", f"The task {job.task} failed by a mistake in the engine ({type(error).__name__}: {error}); its log has the details."
+
+
+def _size(job: Submit) -> str:
+    shapes = [image.data.shape for image in job.inputs.values()]
+    return f" with an image of {shapes[0][1]} x {shapes[0][0]} pixels" if shapes else ""

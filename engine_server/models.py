@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The catalogue of teams: the bundled ones and those in folders of the user. Reads headers only, and needs no torch.
+
+A team is a folder, named like the team:
+
+    base/                    a diffusers folder: model_index.json, transformer or unet, vae, scheduler, empty_prompt
+    team.safetensors         the adapter, in the public Teamwork format, which names the teammates
+    team.json                {"title", "licence", "native_size", "default_steps"}
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from blender_addon.wire import ModelInfo, ProtocolError
+
+log = logging.getLogger(__name__)
+
+BUNDLED = Path(__file__).parent / "bundled"
+FOLDERS_VARIABLE = "TEAMWORK_MODELS"
+MAX_HEADER_BYTES = 100_000_000
+FLOAT32_BYTES = 4
+WORKING_SHARE = 1.5
+"""Activations and the library itself, as a share of the weights: a rough figure, to warn before a job."""
+
+
+class ModelError(ValueError):
+    """A team's folder is not as expected; the text is a sentence that says what is."""
+
+
+def team_folders(extra: Sequence[Path] = ()) -> dict[str, Path]:
+    """The teams' folders by name: bundled, then in `extra` and the folders of TEAMWORK_MODELS. The first of a name wins."""
+    listed = os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
+    found: dict[str, Path] = {}
+    for parent in (BUNDLED, *extra, *(Path(entry) for entry in listed if entry)):
+        for folder in _teams_in(parent):
+            found.setdefault(folder.name, folder)
+    return found
+
+
+def _teams_in(parent: Path) -> Iterator[Path]:
+    """The team that a folder is, or those that are in it."""
+    if _is_team(parent):
+        yield parent
+    elif parent.is_dir():
+        yield from sorted(folder for folder in parent.iterdir() if _is_team(folder))
+
+
+def _is_team(folder: Path) -> bool:
+    return (folder / "team.safetensors").is_file()
+
+
+def catalogue(extra: Sequence[Path] = ()) -> tuple[ModelInfo, ...]:
+    """All teams that can be used. One that is damaged is left out, and the log says why."""
+    infos = []
+    for folder in team_folders(extra).values():
+        try:
+            infos.append(team_info(folder))
+        except ModelError as error:
+            log.warning("%s", error)
+    return tuple(infos)
+
+
+def team_info(folder: Path) -> ModelInfo:
+    """What a team's folder says about itself. Raises `ModelError`."""
+    settings = _settings(folder / "team.json")
+    metadata = read_header(folder / "team.safetensors").get("__metadata__", {})
+    weights = sorted(folder.rglob("*.safetensors"))
+    try:
+        return ModelInfo(
+            name=folder.name,
+            title=settings.get("title") or metadata.get("modelspec.title") or folder.name,
+            licence=settings.get("licence", "not stated"),
+            teammates=_teammates(folder, metadata),
+            size_bytes=sum(path.stat().st_size for path in weights),
+            memory_bytes=round((1 + WORKING_SHARE) * FLOAT32_BYTES * sum(map(_numbers_in, weights))),
+            native_size=settings.get("native_size", 512),
+            default_steps=settings.get("default_steps", 50),
+        )
+    except ProtocolError as error:
+        raise ModelError(f"{folder / 'team.json'}: {error}") from error
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a JSON file.") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"{path} is not a JSON object; expected title, licence, native_size and default_steps.")
+    return settings
+
+
+def _teammates(folder: Path, metadata: dict[str, str]) -> tuple[str, ...]:
+    if metadata.get("modelspec.type") != "teamwork" or not metadata.get("teamwork.teammates"):
+        raise ModelError(f"{folder / 'team.safetensors'} is not a Teamwork checkpoint: its metadata name no teammates.")
+    return tuple(metadata["teamwork.teammates"].split(","))
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: eight bytes with its length, little-endian, then JSON. Raises `ModelError`."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if 2 <= length <= MAX_HEADER_BYTES else None
+    except (OSError, ValueError):
+        header = None
+    if not isinstance(header, dict):
+        raise ModelError(f"{path} is not a whole safetensors file; fetch it again.")
+    return header
+
+
+def _numbers_in(path: Path) -> int:
+    header = read_header(path)
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def locate(name: str) -> str:
+    """What loads the team of that name: the name itself if it is bundled, else its base and adapter with a + between."""
+    folder = team_folders().get(name)
+    if folder is None or folder.parent == BUNDLED:
+        return name
+    return f"{folder / 'base'}+{folder / 'team.safetensors'}"

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The jobs that the server holds, from their arrival to the client's acknowledgement. Pure bookkeeping, no sockets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+FINISHED = (DONE, FAILED, CANCELLED)
+
+_numbers = itertools.count(1)
+
+
+@dataclass(eq=False)
+class Job:
+    """One job. `owner` is the client's public key, `route` the connection that gets its news, `frames` its submission.
+
+    `digest` tells one request from another with the same name. `news` is the last progress, as frames. `abandoned` means
+    that nobody will fetch its end.
+    """
+
+    owner: str
+    job_id: str
+    task: str
+    route: bytes
+    frames: list
+    size: int
+    digest: bytes
+    state: str = QUEUED
+    cancelling: bool = False
+    abandoned: bool = False
+    news: list = field(default_factory=list)
+    number: int = field(default_factory=lambda: next(_numbers))
+
+    @property
+    def finished(self) -> bool:
+        """Has the job ended, one way or another?"""
+        return self.state in FINISHED
+
+
+class QueueFull(Exception):
+    """The queue takes no further job; the text is a sentence."""
+
+
+class Queue:
+    """All jobs by owner and name; those that wait are bounded in number (`limit`) and in bytes of input (`most_bytes`)."""
+
+    def __init__(self, limit: int, most_bytes: int) -> None:
+        self.limit, self.most_bytes = limit, most_bytes
+        self._jobs: dict[tuple[str, str], Job] = {}
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    def find(self, owner: str, job_id: str) -> Job | None:
+        """The owner's job of that name."""
+        return self._jobs.get((owner, job_id))
+
+    def of(self, owner: str) -> list[Job]:
+        """All jobs of an owner, oldest first."""
+        return [job for job in self if job.owner == owner]
+
+    def waiting(self) -> list[Job]:
+        """The jobs that no worker has yet, oldest first."""
+        return [job for job in self if job.state == QUEUED]
+
+    def add(self, job: Job) -> None:
+        """Put a job at the end. Raises `QueueFull`."""
+        waiting = self.waiting()
+        if len(waiting) >= self.limit:
+            raise QueueFull(f"The engine's queue is full: {len(waiting)} jobs wait. Try again when one has ended.")
+        held = sum(other.size for other in waiting)
+        if held + job.size > self.most_bytes:
+            raise QueueFull(
+                f"The engine's queue is full: {len(waiting)} jobs wait with {held >> 20} MiB of images,"
+                f" and {self.most_bytes >> 20} MiB is the most. Try again when one has ended."
+            )
+        self._jobs[job.owner, job.job_id] = job
+
+    def position(self, job: Job) -> int:
+        """How many waiting jobs are before this one."""
+        return sum(other.number < job.number for other in self.waiting()) if job.state == QUEUED else 0
+
+    def remove(self, job: Job) -> None:
+        """Forget a job."""
+        self._jobs.pop((job.owner, job.job_id), None)

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the server answers to each message of a client. No sockets here: a request comes in, replies go out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from blender_addon.wire import (
+    PROTOCOL,
+    Accepted,
+    Acknowledge,
+    Alive,
+    Cancel,
+    Cancelled,
+    Envelope,
+    Failed,
+    Fetch,
+    GetJobs,
+    GetStatus,
+    Heartbeat,
+    Hello,
+    JobInfo,
+    Jobs,
+    Message,
+    Progress,
+    Refused,
+    Result,
+    Status,
+    Submit,
+    Unload,
+    Welcome,
+    encode,
+)
+
+from . import __version__
+from .models import catalogue, team_folders
+from .queue import CANCELLED, DONE, FAILED, QUEUED, Job, Queue, QueueFull
+from .results import ResultStore
+from .settings import Settings
+from .supervisor import BUSY, IDLE, NONE, STARTING, Supervisor
+
+log = logging.getLogger(__name__)
+
+TASKS = ("material", "decompose", "shade", "echo")
+MODEL_FREE_TASKS = ("echo",)
+LISTED_JOBS = 256
+
+Send = Callable[[bytes, list], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A client's message: whose it is (public key), which connection it came by, its frames, its size in bytes."""
+
+    owner: str
+    route: bytes
+    frames: list
+    envelope: Envelope
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole message."""
+        return sum(memoryview(frame).nbytes for frame in self.frames)
+
+
+class Desk:
+    """Takes requests, keeps the queue and the results, and hands jobs to the supervisor's workers."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, send: Send) -> None:
+        self.settings, self._supervisor, self._send = settings, supervisor, send
+        self.instance = uuid.uuid4().hex
+        self.queue = Queue(settings.queue_limit, settings.queue_bytes)
+        self.results = ResultStore(
+            settings.home, settings.results_in_memory, settings.results_on_disk, settings.results_limit
+        )
+        self._started = time.monotonic()
+        self._answers: dict[type[Message], Callable[[Request, Any], Message | None]] = {
+            Hello: self._hello,
+            Heartbeat: self._heartbeat,
+            GetStatus: self._status,
+            GetJobs: self._jobs,
+            Unload: self._unload,
+            Submit: self._submit,
+            Cancel: self._cancel,
+            Fetch: self._fetch,
+            Acknowledge: self._acknowledge,
+        }
+
+    def answer(self, request: Request) -> Message | None:
+        """The reply to a request, if it has one; news of jobs are sent on their own."""
+        message = request.envelope.message
+        return self._answers[type(message)](request, message)
+
+    # ---- questions ---------------------------------------------------------------------------------------------------
+
+    def _hello(self, request: Request, hello: Hello) -> Welcome:
+        log.info("%s says hello", hello.client)
+        device, free, total = self._device()
+        models = catalogue(self.settings.models)
+        return Welcome(PROTOCOL, __version__, device, free, total, models, TASKS, self.instance)
+
+    def _heartbeat(self, request: Request, _: Heartbeat) -> Alive:
+        finished = [job.job_id for job in self.queue.of(request.owner) if job.finished]
+        return Alive(self.instance, tuple(finished[-LISTED_JOBS:]))
+
+    def _status(self, request: Request, _: GetStatus) -> Status:
+        device, free, total = self._device()
+        worker = max(self._supervisor.workers, key=lambda each: (NONE, IDLE, STARTING, BUSY).index(each.state))
+        return Status(
+            instance=self.instance,
+            uptime=time.monotonic() - self._started,
+            device=device,
+            worker=worker.state,
+            worker_pid=worker.process.pid if worker.process else 0,
+            memory_free=free,
+            memory_total=total,
+            queued=len(self.queue.waiting()),
+            queue_limit=self.queue.limit,
+            kept=len(self.results),
+            kept_bytes=self.results.size,
+        )
+
+    def _device(self) -> tuple[str, int, int]:
+        return ",".join(self.settings.devices), *self._supervisor.workers[0].memory_now()
+
+    def _jobs(self, request: Request, _: GetJobs) -> Jobs:
+        jobs = self.queue.of(request.owner)[-LISTED_JOBS:]
+        return Jobs(tuple(JobInfo(job.job_id, job.task, job.state, self.queue.position(job)) for job in jobs))
+
+    def _unload(self, request: Request, _: Unload) -> Message:
+        if self._supervisor.busy():
+            return Refused("busy", "A job is running: cancel it or wait for its end, then unload.")
+        log.info("the workers are unloaded")
+        self._supervisor.stop(wait=False)
+        return self._status(request, GetStatus())
+
+    # ---- jobs --------------------------------------------------------------------------------------------------------
+
+    def _submit(self, request: Request, submit: Submit) -> Message:
+        known = self.queue.find(request.owner, submit.job_id)
+        digest = _digest(request.envelope.body)
+        if known is not None:
+            return self._again(request, known, digest)
+        job = Job(request.owner, submit.job_id, submit.task, request.route, request.frames, request.size, digest)
+        refusal = self._unfit(submit) or self._enqueue(job)
+        if refusal:
+            log.info("job %s refused: %s", submit.job_id, refusal.code)
+            return refusal
+        log.info("job %s accepted: %s, %d bytes", job.job_id, job.task, job.size)
+        accepted = Accepted(job.job_id, self.queue.position(job))
+        self.dispatch()
+        return accepted
+
+    def _again(self, request: Request, job: Job, digest: bytes) -> Message:
+        """The same job a second time: it runs once, and its news go to the connection that asked last."""
+        if job.digest != digest:
+            return Failed(job.job_id, "job-id-reused", f"The job {job.job_id} was submitted before with another request.")
+        accepted = Accepted(job.job_id, self.queue.position(job))
+        self._tell(job, request.route)
+        return accepted
+
+    def _unfit(self, submit: Submit) -> Failed | None:
+        if submit.task not in TASKS:
+            return Failed(submit.job_id, "unknown-task", f"There is no task {submit.task!r}; there are {', '.join(TASKS)}.")
+        names = team_folders(self.settings.models)
+        if submit.task not in MODEL_FREE_TASKS and submit.model not in names:
+            offered = ", ".join(names) or "none"
+            return Failed(submit.job_id, "unknown-model", f"There is no model {submit.model[:64]!r}; installed: {offered}.")
+        return None
+
+    def _enqueue(self, job: Job) -> Failed | None:
+        try:
+            self.queue.add(job)
+        except QueueFull as error:
+            return Failed(job.job_id, "queue-full", str(error))
+        return None
+
+    def _cancel(self, request: Request, cancel: Cancel) -> Message | None:
+        job = self.queue.find(request.owner, cancel.job_id)
+        if job is None:
+            return _unknown(cancel.job_id)
+        if job.state == QUEUED:
+            self.on_news(job, message := Cancelled(job.job_id), encode(message))
+        elif not job.finished:
+            self._supervisor.of(job).cancel()
+        return None
+
+    def _fetch(self, request: Request, fetch: Fetch) -> Message | None:
+        job = self.queue.find(request.owner, fetch.job_id)
+        if job is None:
+            return _unknown(fetch.job_id)
+        self._tell(job, request.route)
+        return None if job.finished else Accepted(job.job_id, self.queue.position(job))
+
+    def _tell(self, job: Job, route: bytes) -> None:
+        """Send the job's last news to this connection, and its further news from now on."""
+        job.route = route
+        frames = self.results.get(job) if job.finished else job.news
+        if frames is None and job.finished:
+            sentence = "The result was dropped because newer ones needed its room: submit the job again, with another name."
+            frames = encode(Failed(job.job_id, "result-gone", sentence))
+        if frames:
+            self._send(route, frames)
+
+    def _acknowledge(self, request: Request, message: Acknowledge) -> None:
+        job = self.queue.find(request.owner, message.job_id)
+        if job is None:
+            return
+        job.abandoned = True
+        if job.finished:
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self.queue.remove(job)
+        self.results.drop(job)
+
+    # ---- what workers report -----------------------------------------------------------------------------------------
+
+    def on_news(self, job: Job, message: Message, frames: list) -> None:
+        """Pass news of a job on to its client; an end is kept as well, and makes room for the next job."""
+        if isinstance(message, Progress):
+            job.news = frames
+        else:
+            self._end(job, message, frames)
+        if not job.abandoned:
+            self._send(job.route, frames)
+
+    def _end(self, job: Job, message: Message, frames: list) -> None:
+        job.state = {Result: DONE, Failed: FAILED, Cancelled: CANCELLED}[type(message)]
+        job.frames = job.news = []
+        log.info("job %s %s%s", job.job_id, job.state, f": {message.code}" if isinstance(message, Failed) else "")
+        if job.abandoned:
+            self._forget(job)
+        else:
+            self.results.put(job, frames)
+            self._forget_dropped()
+
+    def _forget_dropped(self) -> None:
+        """Jobs whose result had to go are themselves only remembered up to the number of results."""
+        gone = [job for job in self.queue if job.finished and self.results.get(job) is None]
+        for job in gone[: -self.settings.results_limit]:
+            self.queue.remove(job)
+
+    def dispatch(self) -> None:
+        """Give waiting jobs to workers that have none."""
+        for job in self.queue.waiting():
+            worker = self._supervisor.free()
+            if worker is None:
+                return
+            worker.assign(job)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.results.close()
+
+
+def _unknown(job_id: str) -> Failed:
+    return Failed(
+        job_id, "unknown-job", f"The engine holds no job {job_id} of yours, perhaps because it was started anew: submit it again."
+    )
+
+
+def _digest(body: dict[str, Any]) -> bytes:
+    """What a job asks for, apart from the images' content."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()

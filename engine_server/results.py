@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps the ends of jobs until their client has acknowledged them: in memory up to a budget, then on disk.
+
+Files are written by a thread of their own and read through memory maps, so that the server never waits for a disk. They
+have no name on POSIX and are deleted on closing elsewhere, so that nothing is left behind when the server is killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import tempfile
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Kept:
+    frames: Sequence[Any]
+    size: int
+    writing: Future | None = None
+    on_disk: bool = False
+
+
+class ResultStore:
+    """Frames by key. `most_memory` and `most_disk` are bytes, `most` the number of entries; the oldest go first."""
+
+    def __init__(self, folder: Path, most_memory: int, most_disk: int, most: int) -> None:
+        self._folder, self._most_memory, self._most_disk, self._most = folder, most_memory, most_disk, most
+        self._kept: dict[Hashable, _Kept] = {}
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="results")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is kept, in memory and on disk."""
+        return sum(kept.size for kept in self._kept.values())
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes of what is kept in memory."""
+        return sum(kept.size for kept in self._kept.values() if not kept.on_disk)
+
+    def put(self, key: Hashable, frames: Sequence[Any]) -> None:
+        """Keep the frames (anything with a buffer) under `key`."""
+        self._kept[key] = _Kept(frames, sum(memoryview(frame).nbytes for frame in frames))
+        self.settle()
+
+    def get(self, key: Hashable) -> Sequence[Any] | None:
+        """The frames kept under `key`; None if they were dropped or never there."""
+        kept = self._kept.get(key)
+        return kept.frames if kept else None
+
+    def drop(self, key: Hashable) -> None:
+        """Forget the frames kept under `key`. A file goes when the last message that still sends from it has left."""
+        self._kept.pop(key, None)
+
+    def settle(self) -> None:
+        """Take over what has been written, write what is too much for memory, forget what is too much at all."""
+        for kept in self._kept.values():
+            if kept.writing and kept.writing.done():
+                self._take_over(kept)
+        self._write_surplus()
+        self._forget_surplus()
+
+    def _take_over(self, kept: _Kept) -> None:
+        try:
+            kept.frames, kept.on_disk = kept.writing.result(), True
+        except OSError as error:
+            log.warning("a result stays in memory: it cannot be written to %s (%s)", self._folder, error)
+        kept.writing = None
+
+    def _write_surplus(self) -> None:
+        surplus = self.in_memory - self._most_memory
+        for kept in self._kept.values():
+            if surplus <= 0:
+                return
+            if not kept.on_disk:
+                surplus -= kept.size
+                kept.writing = kept.writing or self._writer.submit(_write, self._folder, kept.frames)
+
+    def _forget_surplus(self) -> None:
+        while len(self._kept) > self._most or self.size > self._most_memory + self._most_disk:
+            key = next(iter(self._kept))
+            log.warning("a result that nobody fetched was dropped: newer ones need its room")
+            self.drop(key)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._writer.shutdown(cancel_futures=True)
+        self._kept.clear()
+
+
+def _write(folder: Path, frames: Sequence[Any]) -> list[memoryview]:
+    """The same frames as views into a mapped temporary file."""
+    views = [memoryview(frame) for frame in frames]
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for view in views:
+            file.write(view)
+        file.flush()
+        mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    slices, start = [], 0
+    for view in views:
+        slices.append(mapped[start : start + view.nbytes])
+        start += view.nbytes
+    return slices

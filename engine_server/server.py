@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server process: one thread, one poll loop, input and output only. It never waits for a worker, nor imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+
+import zmq
+
+from blender_addon.wire import (
+    FROM_CLIENT,
+    CredentialsError,
+    EngineRecord,
+    KeyRing,
+    ProtocolError,
+    Refused,
+    VersionMismatch,
+    decode,
+    encode,
+)
+from blender_addon.wire.sockets import ZAP_DOMAIN, server_socket
+
+from . import __version__, worker_link
+from .parent import ParentWatch
+from .requests import Desk, Request
+from .settings import Settings
+from .supervisor import Supervisor
+from .wakeup import Wakeup
+from .zap import Doorkeeper
+
+log = logging.getLogger(__name__)
+
+TICK_MS = 500
+"""How often the loop looks at clocks when nothing else wakes it."""
+
+
+class Server:
+    """Listens from its construction on; `serve` runs until a signal, `stop`, or the end of the parent process.
+
+    Raises `WireError` for keys that others can read, and `zmq.ZMQError` for an address where it cannot listen.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._ring = KeyRing(settings.home)
+        self._wakeup = Wakeup()
+        self._context = zmq.Context()
+        self._supervisor = Supervisor(self._context, settings, self._on_news, self._wakeup.wake)
+        admits = {ZAP_DOMAIN: self._lists, worker_link.DOMAIN: self._supervisor.admits}
+        self._door = Doorkeeper(self._context, admits)
+        self._clients = server_socket(self._context, settings.address, self._ring.pair("engine"))
+        self.address = self._clients.last_endpoint.decode()
+        self._desk = Desk(settings, self._supervisor, self._send)
+        self._parent = ParentWatch(settings.parent_pid) if settings.parent_pid else None
+        self._settings, self._stopping = settings, False
+        self._record = EngineRecord(_reachable(self.address), os.getpid(), self._desk.instance, __version__)
+        self._actions = {
+            self._door.socket: self._door.answer,
+            self._clients: self._on_client,
+            self._supervisor.socket: self._supervisor.receive,
+            self._wakeup.socket.fileno(): self._wakeup.drain,
+        }
+
+    def stop(self) -> None:
+        """Let `serve` return soon; safe in signal handlers and from any thread."""
+        self._stopping = True
+        self._wakeup.wake()
+
+    def serve(self) -> None:
+        """Answer clients until it is time to stop; then end the workers and leave no record behind."""
+        self._wakeup.on_signals(self.stop)
+        self._record.write(self._settings.home)
+        if self._settings.warm:
+            self._supervisor.warm_up()
+        poller = self._poller()
+        try:
+            while not self._stopping:
+                for socket, _ in poller.poll(TICK_MS):
+                    self._actions[socket]()
+                self._tick()
+        finally:
+            self._close()
+
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        for socket in self._actions:
+            poller.register(socket, zmq.POLLIN)
+        return poller
+
+    def _tick(self) -> None:
+        self._supervisor.check()
+        self._desk.dispatch()
+        self._desk.results.settle()
+        if self._parent is not None and self._parent.gone():
+            log.info("the process that started this engine has ended")
+            self._stopping = True
+
+    def _lists(self, key: str) -> bool:
+        """May this client connect? The list is read anew each time, so that a change needs no new start."""
+        try:
+            return key in self._ring.listed().values()
+        except (CredentialsError, OSError) as error:
+            log.error("nobody is admitted: %s", error)
+            return False
+
+    def _on_client(self) -> None:
+        route, *frames = self._clients.recv_multipart(copy=False)
+        if not frames:
+            return
+        reply, number = self._reply(route.bytes, frames)
+        if reply is not None:
+            self._send(route.bytes, encode(reply, number))
+
+    def _reply(self, route: bytes, frames: list) -> tuple:
+        """The reply to a message, and the number of the request that it answers. No message, however odd, stops the server."""
+        try:
+            envelope = decode(frames, FROM_CLIENT)
+        except (ProtocolError, VersionMismatch) as error:
+            log.warning("refused a message: %s", error)
+            code = error.code if isinstance(error, ProtocolError) else "version-mismatch"
+            return Refused(code, str(error)), error.request
+        try:
+            return self._desk.answer(Request(frames[0].get("User-Id"), route, frames, envelope)), envelope.request
+        except Exception as error:
+            log.exception("a %s could not be answered", type(envelope.message).__name__)
+            sentence = f"The engine made a mistake ({type(error).__name__}); its log has the details."
+            return Refused("internal", sentence), envelope.request
+
+    def _on_news(self, *news) -> None:
+        self._desk.on_news(*news)
+
+    def _send(self, route: bytes, frames: list) -> None:
+        """Send to a client if it is there; what it misses is kept, and it will ask for it."""
+        with contextlib.suppress(zmq.Again):
+            try:
+                self._clients.send_multipart([route, *frames], zmq.NOBLOCK, copy=False)
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH:
+                    raise
+
+    def _close(self) -> None:
+        self._record.remove(self._settings.home)
+        self._supervisor.close()
+        self._desk.close()
+        self._clients.close()
+        self._door.close()
+        self._context.term()
+        self._wakeup.close()
+        log.info("the engine has stopped")
+
+
+def _reachable(address: str) -> str:
+    """Where a program on this computer reaches a server that listens on all of its addresses."""
+    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

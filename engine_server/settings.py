@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the server process can be told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one server. Times are seconds, sizes bytes.
+
+    `address` is where it listens (port 0: any free one); `devices` gets one worker each; `models` are folders of teams
+    beside the bundled one; `parent_pid` is a process with which the server ends.
+    """
+
+    home: Path
+    address: str = "tcp://127.0.0.1:0"
+    devices: tuple[str, ...] = ("cpu",)
+    models: tuple[Path, ...] = ()
+    parent_pid: int | None = None
+    warm: bool = False
+    queue_limit: int = 16
+    queue_bytes: int = 4 * GIB
+    results_in_memory: int = GIB
+    results_on_disk: int = 16 * GIB
+    results_limit: int = 256
+    start_limit: float = 60.0
+    hang_limit: float = 900.0
+    cancel_grace: float = 60.0

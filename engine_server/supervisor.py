@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Workers, one for each device: starts them when there is a job, judges their silence, replaces those that die."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from blender_addon.wire import Cancel, Cancelled, Failed, KeyPair, Message, Progress, decode, encode
+from blender_addon.wire.errors import WireError
+from blender_addon.wire.sockets import server_socket
+
+from .memory import system_memory
+from .process import WorkerProcess, describe_exit
+from .queue import RUNNING, Job
+from .settings import Settings
+from .worker_link import DOMAIN, FROM_WORKER, Orders, WorkerState
+
+log = logging.getLogger(__name__)
+
+NONE, STARTING, IDLE, BUSY = "none", "starting", "idle", "busy"
+
+OnNews = Callable[[Job, Message, list], None]
+"""Gets a job, the worker's or the supervisor's message about it, and the same message as frames."""
+
+
+def _key_pair() -> KeyPair:
+    return KeyPair(*(key.decode() for key in zmq.curve_keypair()))
+
+
+class Worker:
+    """One device's worker: no process, or one that starts, waits or works. At most one job at a time."""
+
+    def __init__(self, device: str, supervisor: Supervisor) -> None:
+        self.device, self._supervisor, self._settings = device, supervisor, supervisor.settings
+        self.state = NONE
+        self.job: Job | None = None
+        self.process: WorkerProcess | None = None
+        self.memory = (0, 0)
+        self.token, self.public = "", ""
+        self._sent = False
+        self._heard = self._cancelled_at = 0.0
+
+    def start(self) -> None:
+        """Start the process; its first `WorkerState` makes it idle."""
+        keys = _key_pair()
+        self.token, self.public = f"w{uuid.uuid4().hex}", keys.public
+        orders = self._supervisor.orders(self.token, keys, self.device)
+        self.process = WorkerProcess(orders, self._supervisor.on_exit)
+        self.state, self._heard = STARTING, time.monotonic()
+        log.info("worker %d starts for %s", self.process.pid, self.device)
+
+    def assign(self, job: Job) -> None:
+        """Give it a job, now or when it has started."""
+        self.job, job.state, self._sent = job, RUNNING, False
+        if self.state == NONE:
+            self.start()
+        elif self.state == IDLE:
+            self._send_job()
+
+    def _send_job(self) -> None:
+        self.state, self._sent, self._heard = BUSY, True, time.monotonic()
+        self._supervisor.send(self.token, self.job.frames)
+        self.job.frames = []
+
+    def cancel(self) -> None:
+        """End its job: at once if the process has not got it yet, else by asking."""
+        if not self._sent:
+            return self.end(Cancelled(self.job.job_id))
+        if not self.job.cancelling:
+            self.job.cancelling, self._cancelled_at = True, time.monotonic()
+            self._supervisor.send(self.token, encode(Cancel(self.job.job_id)))
+
+    def hear(self, message: Message, frames: list) -> None:
+        """Take a message of the process."""
+        self._heard = time.monotonic()
+        if isinstance(message, WorkerState):
+            self.memory = (message.memory_free, message.memory_total)
+            if self.state == STARTING:
+                self._ready()
+        elif self.job is None or message.job_id != self.job.job_id:
+            log.warning("worker %d speaks of the job %s, which it does not have", self.process.pid, message.job_id)
+        elif isinstance(message, Progress):
+            self._supervisor.on_news(self.job, message, frames)
+        else:
+            self.end(message, frames)
+
+    def _ready(self) -> None:
+        self.state = IDLE
+        if self.job is not None:
+            self._send_job()
+
+    def end(self, message: Message, frames: list | None = None) -> None:
+        """Its job has ended with this message."""
+        job, self.job = self.job, None
+        if self.state == BUSY:
+            self.state = IDLE
+        if isinstance(message, Failed) and message.code == "out-of-memory":
+            self.stop()
+        self._supervisor.on_news(job, message, frames or encode(message))
+
+    def check(self, now: float) -> None:
+        """Has the process ended, or been silent for too long?"""
+        if self.process is None:
+            return
+        code = self.process.exit_code()
+        if code is not None:
+            self._exited(describe_exit(code))
+        elif self.state == STARTING and now - self._heard > self._settings.start_limit:
+            self._give_up("worker-failed-to-start", "The worker process did not come up in time; the engine's log may tell why.")
+        elif self.state == BUSY and self.job.cancelling and now - self._cancelled_at > self._settings.cancel_grace:
+            self._give_up("", "")
+        elif self.state == BUSY and now - self._heard > self._settings.hang_limit:
+            self._give_up(
+                "worker-hung",
+                f"The worker gave no sign of life for {self._settings.hang_limit:.0f} s and was ended;"
+                " the next job gets a new one.",
+            )
+
+    def _exited(self, how: str) -> None:
+        log.warning("worker %d ended %s", self.process.pid, how)
+        if self.state == STARTING:
+            self._give_up(
+                "worker-failed-to-start", f"The worker process ended {how} while it started; the engine's log tells why."
+            )
+        else:
+            self._give_up("worker-died", f"The worker process ended {how} in the middle of the job; the next job gets a new one.")
+
+    def _give_up(self, code: str, sentence: str) -> None:
+        """Be without a process; the job fails, or is cancelled if that was asked for."""
+        self.process.kill()
+        self._forget_process()
+        if self.job is not None:
+            job_id = self.job.job_id
+            self.end(Cancelled(job_id) if self.job.cancelling else Failed(job_id, code, sentence))
+
+    def stop(self) -> WorkerProcess | None:
+        """Ask the process to end, which frees all its memory. Returns the process, which may take a moment."""
+        process = self.process
+        if process is not None:
+            process.stop()
+            self._forget_process()
+        return process
+
+    def _forget_process(self) -> None:
+        self.process, self.state, self.memory, self.token, self.public = None, NONE, (0, 0), "", ""
+
+    def memory_now(self) -> tuple[int, int]:
+        """Free and total memory of its device, in bytes; zeros when that is not known."""
+        return system_memory() if self.device == "cpu" else self.memory
+
+
+class Supervisor:
+    """All workers and their private channel. `on_news` gets progress and ends; `wake` is called from other threads."""
+
+    def __init__(self, context: zmq.Context, settings: Settings, on_news: OnNews, wake: Callable[[], None]) -> None:
+        self.settings, self.on_news, self.on_exit = settings, on_news, wake
+        self._keys = _key_pair()
+        self.socket = server_socket(context, "tcp://127.0.0.1:0", self._keys, DOMAIN)
+        self._address = self.socket.last_endpoint.decode()
+        self.workers = [Worker(device, self) for device in settings.devices]
+
+    def admits(self, key: str) -> bool:
+        """Is this the key of a worker that was started here and is still wanted?"""
+        return any(key == worker.public for worker in self.workers)
+
+    def orders(self, token: str, keys: KeyPair, device: str) -> Orders:
+        """The orders of a new worker."""
+        return Orders(self._address, self._keys.public, keys.public, keys.secret, token, device)
+
+    def send(self, token: str, frames: list[Any]) -> None:
+        """Send frames to a worker. One that is gone does not get them; its exit will be noticed."""
+        try:
+            self.socket.send_multipart([token.encode(), *frames], zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:
+            log.warning("a worker cannot be reached (%s)", error)
+
+    def receive(self) -> None:
+        """Take the one message that waits on the channel."""
+        token, *frames = self.socket.recv_multipart(copy=False)
+        worker = next((each for each in self.workers if each.token.encode() == token.bytes), None)
+        if worker is None:
+            return  # the last words of a process that was given up
+        try:
+            message = decode(frames, FROM_WORKER).message
+        except WireError as error:
+            log.error("worker %d sent a message that breaks the protocol: %s", worker.process.pid, error)
+        else:
+            worker.hear(message, frames)
+
+    def free(self) -> Worker | None:
+        """A worker without a job: rather one whose process is there."""
+        jobless = [worker for worker in self.workers if worker.job is None]
+        return min(jobless, key=lambda worker: worker.state == NONE, default=None)
+
+    def of(self, job: Job) -> Worker | None:
+        """The worker that has the job."""
+        return next((worker for worker in self.workers if worker.job is job), None)
+
+    def check(self) -> None:
+        """Look after all workers; to be called now and then, and when `wake` was."""
+        for worker in self.workers:
+            worker.check(time.monotonic())
+
+    def warm_up(self) -> None:
+        """Start the workers that have no process."""
+        for worker in self.workers:
+            if worker.state == NONE:
+                worker.start()
+
+    def busy(self) -> bool:
+        """Does any worker have a job?"""
+        return any(worker.job is not None for worker in self.workers)
+
+    def stop(self, wait: bool = False) -> None:
+        """End all processes; with `wait`, return when they are gone."""
+        processes = [worker.stop() for worker in self.workers]
+        for process in processes:
+            if wait and process is not None:
+                process.join()
+
+    def close(self) -> None:
+        """End all processes and the channel."""
+        self.stop(wait=True)
+        self.socket.close()

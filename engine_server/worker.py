@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker process: owns the models of one device and runs one job at a time. The only process that imports torch.
+
+It has one thread for everything, and one that waits for its standard input to close: then the server is gone, or wants
+it gone, and it ends at once, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import zmq
+
+from blender_addon.wire import Cancel, Cancelled, ChannelImage, Failed, KeyPair, Message, Progress, Result, Submit, decode, encode
+from blender_addon.wire.errors import WireError
+from blender_addon.wire.sockets import client_socket
+
+from .diagnostics import echo
+from .errors import TaskError
+from .failures import explain
+from .logs import set_up_logging
+from .memory import system_memory
+from .models import locate
+from .worker_link import TO_WORKER, Orders, WorkerState
+
+log = logging.getLogger("engine_server.worker")
+
+PREVIEW_INTERVAL = 0.5
+PREVIEW_GAMMA = 2.2
+
+
+class _Stopped(Exception):
+    """The job was cancelled; raised inside a task's step."""
+
+
+class Pace:
+    """How long the rest of a job takes, from its steps so far. The time before the first step is loading, and left out."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def seconds_left(self, step: int, total: int, now: float) -> float | None:
+        """Seconds until step `total`, where step `step` has ended at `now`; None after the very first step."""
+        if self._first is None:
+            self._first = now, step
+        started, first = self._first
+        return (now - started) / (step - first) * (total - step) if step > first else None
+
+
+class Worker:
+    """The channel to the server, and the tasks."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._device = orders.device
+        self._runner = None
+        self._context = zmq.Context()
+        keys = KeyPair(orders.public, orders.secret)
+        self._socket = client_socket(self._context, orders.address, keys, orders.server_public, orders.token.encode())
+
+    def serve(self) -> None:
+        """Take jobs for ever; the process ends from outside."""
+        self._send(self._state())
+        while True:
+            message = self._receive()
+            if isinstance(message, Submit):
+                self._send(self._do(message))
+                self._send(self._state())
+
+    def _send(self, message: Message) -> None:
+        self._socket.send_multipart(encode(message), copy=False)
+
+    def _receive(self) -> Message:
+        return decode(self._socket.recv_multipart(copy=False), TO_WORKER).message
+
+    def _state(self) -> WorkerState:
+        free, total = _device_memory(self._device) if self._runner else system_memory()
+        return WorkerState(self._device, free, total)
+
+    def _do(self, job: Submit) -> Message:
+        """Run the job, and say how it ended. Nothing that a task raises ends the worker."""
+        log.info("job %s: %s on %s", job.job_id, job.task, self._device)
+        try:
+            outputs, info = self._run(job, _Steps(self, job).on_step)
+            return Result(job.job_id, outputs, info)
+        except _Stopped:
+            return Cancelled(job.job_id)
+        except TaskError as error:
+            return Failed(job.job_id, error.code, _printable(error.sentence))
+        except Exception as error:
+            log.exception("job %s failed", job.job_id)
+            code, sentence = explain(error, job)
+            return Failed(job.job_id, code, _printable(sentence))
+
+    def _run(self, job: Submit, on_step: Callable) -> tuple[dict[str, ChannelImage], dict]:
+        if job.task == "echo":
+            return echo(job, on_step)
+        self._send(Progress(job.job_id, 0, 0, "loading", None, None))
+        outputs, info = self._tasks().run(dataclasses.replace(job, model=locate(job.model)), on_step)
+        return outputs, info | {"model": job.model}
+
+    def _tasks(self):
+        if self._runner is None:
+            from .tasks import TaskRunner  # imports torch, which takes seconds
+
+            self._runner = TaskRunner(self._device)
+        return self._runner
+
+    def report(self, progress: Progress) -> None:
+        """Send progress, then raise `_Stopped` if the server has asked for the job's end."""
+        self._send(progress)
+        while self._socket.poll(0):
+            message = self._receive()
+            if isinstance(message, Cancel) and message.job_id == progress.job_id:
+                raise _Stopped
+
+
+class _Steps:
+    """A task's `on_step`: progress with the time left and, now and then, a preview."""
+
+    def __init__(self, worker: Worker, job: Submit) -> None:
+        self._worker, self._job = worker, job
+        self._pace, self._previewed = Pace(), 0.0
+
+    def on_step(self, step: int, total: int, preview: Callable[[], np.ndarray]) -> None:
+        """Step `step` of `total` is done; `preview()` is display-encoded, H x W x 3 in 0..1. Raises `_Stopped`."""
+        now = time.monotonic()
+        left = self._pace.seconds_left(step, total, now)
+        image = self._preview(preview, now) if step < total else None
+        self._worker.report(Progress(self._job.job_id, step, total, "computing", left, image))
+
+    def _preview(self, preview: Callable[[], np.ndarray], now: float) -> ChannelImage | None:
+        if now - self._previewed < PREVIEW_INTERVAL:
+            return None
+        self._previewed = now
+        linear = np.clip(np.asarray(preview(), np.float32), 0.0, 1.0) ** PREVIEW_GAMMA
+        return ChannelImage(linear.astype(np.float16), "scene-linear")
+
+
+def _printable(text: str) -> str:
+    """A text as one sentence may be on the wire: one line, no control characters, not endless."""
+    line = " ".join(text.split())
+    return "".join(letter for letter in line if letter.isprintable())[:2000]
+
+
+def _device_memory(device: str) -> tuple[int, int]:
+    """Free and total memory of the device in bytes. Only to be called when torch is loaded anyway."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return system_memory()
+    return torch.cuda.mem_get_info(torch.device(device))
+
+
+def _end_with_server() -> None:
+    """Wait until standard input closes, then end this process without further ado."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    """Read the orders, then serve until the server closes our standard input."""
+    faulthandler.enable()
+    set_up_logging()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what ends
+    orders = Orders.read(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    try:
+        Worker(orders).serve()
+    except WireError as error:
+        sys.exit(f"The server broke the protocol: {error}")
+
+
+if __name__ == "__main__":
+    main()
