@@ -10,8 +10,10 @@ plane's centre, so that an exposure of 1 shows the base colour there.
     D   GGX (Trowbridge-Reitz), alpha = roughness^2      Walter et al., EGSR 2007
     V   height-correlated Smith visibility               Heitz, JCGT 2014
     F   Schlick's Fresnel                                Schlick, Eurographics 1994
-    multiple scattering                                  Turquin, "Practical multiple scattering compensation", 2019
-    terminator of a bent normal                          Chiang et al., "Taming the shadow terminator", SIGGRAPH 2019
+    multiple scattering    Turquin, "Practical multiple scattering compensation for microfacet models", 2019, with the
+                           colour of Kulla and Conty, "Revisiting physically based shading at Imageworks", 2017
+    terminator of a bent normal  Estevez, Lecocq, Stein, "A microfacet-based shadowing function to solve the bump
+                           terminator problem", Ray Tracing Gems, 2019
 """
 
 from __future__ import annotations
@@ -113,10 +115,18 @@ def schlick_weight(cosine: Tensor) -> Tensor:
     return away * away * away * away * away
 
 
-def terminator(n_dot_z: Tensor, l_dot_z: Tensor, n_dot_l: Tensor) -> Tensor:
-    """How much light reaches a bent normal near the horizon: -g^3 + g^2 + g with g = l.z / (n.l n.z), at most 1."""
-    g = (l_dot_z / (n_dot_l * n_dot_z).clamp_min(1e-6)).clamp(0.0, 1.0)
-    return g * (1.0 + g - g * g)
+def terminator(n_dot_z: Tensor, l_dot_z: Tensor) -> Tensor:
+    """How much of a light above the plane reaches a bent normal: 2 / (1 + sqrt(1 + a^2 tan^2 l)), 0 from below.
+
+    The bend stands for facets of a^2 = tan^2 n / 8, at most 1, which shadow each other as GGX does.
+    """
+    facets = (0.125 * squared_tangent(n_dot_z)).clamp_max(1.0)
+    return (l_dot_z > 0) * 2.0 / (1.0 + torch.sqrt(1.0 + facets * squared_tangent(l_dot_z)))
+
+
+def squared_tangent(cosine: Tensor) -> Tensor:
+    """tan^2 of an angle from its cosine."""
+    return 1.0 / (cosine * cosine).clamp_min(LEAST_COSINE**2) - 1.0
 
 
 def mirror_normals(normals: Tensor) -> Tensor:
@@ -147,9 +157,10 @@ def hammersley(count: int) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=1)
 def directional_albedo_table(size: int = 32, samples: int = 1024) -> Tensor:
-    """2 x size (roughness) x size (cosine): what a GGX surface of F = 1 - w and of F = w reflects of a white world.
+    """3 x size (roughness) x size (cosine): what a GGX surface of F = 1 - w and of F = w reflects of a white world.
 
     The sum of both is the albedo E without multiple scattering; f0 * first + second is that of Schlick's Fresnel.
+    The third is E's mean over the hemisphere, 2 int E(cos) cos dcos, which depends on the roughness alone.
     """
     steps = (torch.arange(size) + 0.5) / size
     alpha, cosine = (steps**2)[:, None, None], steps[None, :, None]
@@ -160,7 +171,9 @@ def directional_albedo_table(size: int = 32, samples: int = 1024) -> Tensor:
     light_z = 2.0 * dot(view, half) * half[2:] - view[2:]
     weight = torch.where(light_z > 0, visible_weight(light_z.clamp_min(1e-6), cosine[None], alpha[None]), 0.0)[0]
     white = schlick_weight(dot(view, half))[0]
-    return torch.stack([(weight * (1.0 - white)).mean(-1), (weight * white).mean(-1)])
+    low, high = (weight * (1.0 - white)).mean(-1), (weight * white).mean(-1)
+    average = ((low + high) * steps).sum(-1, keepdim=True) / steps.sum()
+    return torch.stack([low, high, average.expand(size, size)])
 
 
 def visible_weight(n_dot_l: Tensor, n_dot_v: Tensor, alpha: Tensor) -> Tensor:
@@ -170,7 +183,7 @@ def visible_weight(n_dot_l: Tensor, n_dot_v: Tensor, alpha: Tensor) -> Tensor:
 
 
 def directional_albedo(n_dot_v: Tensor, roughness: Tensor) -> Tensor:
-    """`directional_albedo_table` at 1 x H x W cosines and roughnesses: 2 x H x W."""
+    """`directional_albedo_table` at 1 x H x W cosines and roughnesses: 3 x H x W."""
     where = torch.stack([n_dot_v[0], roughness[0]], dim=-1) * 2.0 - 1.0
     table = directional_albedo_table()[None]
     return grid_sample(table, where[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
@@ -185,13 +198,20 @@ class Coat:
 
 
 def coat(material: Material, n_dot_v: Tensor) -> Coat:
-    """The layering of diffuse below the GGX coat, and Turquin's compensation 1 + F_average (1 - E) / E."""
-    low, high = directional_albedo(n_dot_v, material.roughness).split(1)
+    """The layering of diffuse below the GGX coat, and the compensation 1 + F_ms (1 - E) / E."""
+    low, high, average = directional_albedo(n_dot_v, material.roughness).split(1)
     missing = (1.0 - low - high).clamp_min(0.0) / (low + high)
-    f0 = material.f0()
-    dielectric_average = DIELECTRIC_F0 + (1.0 - DIELECTRIC_F0) / 21.0
-    taken = (DIELECTRIC_F0 * low + high) * (1.0 + dielectric_average * missing)
-    return Coat(material.diffuse() * (1.0 - taken), 1.0 + (f0 + (1.0 - f0) / 21.0) * missing)
+    taken = (DIELECTRIC_F0 * low + high) * (1.0 + multiple_fresnel(DIELECTRIC_F0, average) * missing)
+    return Coat(material.diffuse() * (1.0 - taken), 1.0 + multiple_fresnel(material.f0(), average) * missing)
+
+
+def multiple_fresnel(f0: Tensor | float, average_albedo: Tensor) -> Tensor:
+    """F_ms = F E / (1 - F (1 - E)): the colour of light that facets scatter more than once, over one reflection's.
+
+    F = f0 + (1 - f0) / 21 is the mean of Schlick's Fresnel, E the mean albedo of a white surface.
+    """
+    mean = f0 + (1.0 - f0) / 21.0
+    return mean * average_albedo / (1.0 - mean * (1.0 - average_albedo))
 
 
 def reflect_light(material: Material, to_view: Tensor, to_light: Tensor, widening: float = 0.0) -> Tensor:
@@ -200,12 +220,12 @@ def reflect_light(material: Material, to_view: Tensor, to_light: Tensor, widenin
     `widening` is added to alpha: it stands for the light's size.
     """
     lit = dot(material.normals, to_light)
-    bent = terminator(material.normals[2:].clamp_min(LEAST_COSINE), to_light[2:], lit) * (lit > 0)
+    reached = terminator(material.normals[2:], to_light[2:])
     shiny = mirror_normals(material.normals)
     n_dot_v = dot(shiny, to_view).clamp(LEAST_COSINE, 1.0)
     parts = coat(material, n_dot_v)
     specular = specular_lobe(material, shiny, to_view, to_light, widening) * parts.specular
-    return parts.diffuse * (lit.clamp_min(0.0) * bent) + specular
+    return parts.diffuse * (lit.clamp_min(0.0) * reached) + specular
 
 
 def specular_lobe(material: Material, normals: Tensor, to_view: Tensor, to_light: Tensor, widening: float) -> Tensor:
@@ -215,7 +235,7 @@ def specular_lobe(material: Material, normals: Tensor, to_view: Tensor, to_light
     n_dot_l, n_dot_v = dot(normals, to_light), dot(normals, to_view).clamp(LEAST_COSINE, 1.0)
     cosine = n_dot_l.clamp_min(LEAST_COSINE)
     lobe = ggx(dot(normals, half).clamp(0.0, 1.0), alpha) * smith_visibility(cosine, n_dot_v, alpha) * cosine
-    lobe = lobe * ((n_dot_l > 0) & (to_light[2:] > 0)) * terminator(normals[2:], to_light[2:], cosine)
+    lobe = lobe * (n_dot_l > 0) * terminator(normals[2:], to_light[2:])
     white, f0 = schlick_weight(dot(to_view, half)), material.f0()
     return (f0 + (1.0 - f0) * white) * (math.pi * lobe)
 

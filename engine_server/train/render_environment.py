@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
@@ -25,21 +26,27 @@ from .render import (
     camera_height,
     coat,
     dot,
+    ggx,
     hammersley,
     mirror_normals,
     normalize,
     plane_points,
     sample_visible_normals,
     schlick_weight,
+    smith_visibility,
     terminator,
     visible_weight,
 )
 
+# Tables have an odd size, so that the flat normal is one of their entries.
 DISC = 192  # pixels across the disc of radiance: a pixel is about half a degree at the zenith
 LEVELS = 6
-TABLE = 64  # normals across a highlight's table
+TABLE = 65  # normals across a highlight's table
 ROUGHNESSES = 12
-DIFFUSE_TABLE = 32
+SHARP_ROUGHNESS = 0.25  # below, a lobe is too narrow for the sum over the disc's coarse pixels
+SHARP_SAMPLES = 48
+ROUGH_TABLE, ROUGH_LIGHTS = 33, 64
+DIFFUSE_TABLE, DIFFUSE_LIGHTS = 33, 48
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class LightTables:
     def white(self) -> Tensor:
         """What a flat white Lambert plane shows, 3."""
         middle = self.diffuse.shape[-1] // 2
-        return self.diffuse[:, middle - 1 : middle + 1, middle - 1 : middle + 1].mean((1, 2))
+        return self.diffuse[:, middle, middle]
 
     def scaled(self, factor: float | Tensor) -> LightTables:
         """The same environment brighter by a factor, or coloured by three."""
@@ -115,16 +122,30 @@ def pyramid(disc: Tensor) -> Tensor:
     return torch.stack(levels, dim=1)
 
 
-def diffuse_table(disc: Tensor, size: int = DIFFUSE_TABLE) -> Tensor:
-    """Irradiance / pi for every normal, 3 x size x size: the sum of L cos terminator over the hemisphere."""
-    step = disc.shape[-1] // 48
-    lights = avg_pool2d(disc, step)
-    count = lights.shape[-1]
-    towards, normals = disc_directions(count).flatten(1), disc_directions(size).flatten(1)
+def _table_normals(size: int) -> Tensor:
+    normals = disc_directions(size).flatten(1)
+    return normalize(torch.cat([normals[:2], normals[2:].clamp_min(LEAST_COSINE)]))
+
+
+def _lights(disc: Tensor, size: int) -> Tensor:
+    """The disc as size x size lights, 3 x size^2: radiance times solid angle.
+
+    The disc's area pi is 2 pi steradian, so that a pixel of its square of 4 units is 8 / size^2.
+    """
+    return avg_pool2d(disc, disc.shape[-1] // size).flatten(1) * (8.0 / size**2)
+
+
+@lru_cache(maxsize=1)
+def _cosine_weights() -> Tensor:
+    """How much of each light each normal reflects, over pi: normals x lights."""
+    towards, normals = disc_directions(DIFFUSE_LIGHTS).flatten(1), _table_normals(DIFFUSE_TABLE)
     cosine = normals.T @ towards
-    weight = cosine.clamp_min(0.0) * terminator(normals[2].clamp_min(LEAST_COSINE)[:, None], towards[2], cosine)
-    solid_angle = 8.0 / count**2  # the disc's area pi is 2 pi steradian; its square of 4 units has count^2 pixels
-    return (lights.flatten(1) @ weight.T * (solid_angle / math.pi)).reshape(3, size, size)
+    return cosine.clamp_min(0.0) * terminator(normals[2][:, None], towards[2]) / math.pi
+
+
+def diffuse_table(disc: Tensor) -> Tensor:
+    """Irradiance / pi for every normal, 3 x DIFFUSE_TABLE x DIFFUSE_TABLE: the sum of L cos terminator."""
+    return (_lights(disc, DIFFUSE_LIGHTS) @ _cosine_weights().T).reshape(3, DIFFUSE_TABLE, DIFFUSE_TABLE)
 
 
 def _frame(normals: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,47 +155,74 @@ def _frame(normals: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([1.0 + x * x * share, x * y * share, -x]), torch.stack([x * y * share, 1.0 + y * y * share, -y])
 
 
-def _specular_level(levels: Tensor, roughness: float, normals: Tensor) -> Tensor:
-    """One roughness' row of the table, 6 x n, for normals 3 x n and the view from straight above."""
-    samples = int(10 + 54 * roughness)
+def sharp_highlights(levels: Tensor, roughness: float, normals: Tensor) -> Tensor:
+    """A narrow lobe's row of the table, 6 x n, for normals 3 x n: filtered importance sampling."""
     alpha = torch.tensor(max(roughness, LEAST_ROUGHNESS) ** 2)
-    u, v = (x[None].expand(normals.shape[1], samples) for x in hammersley(samples))
+    u, v = (x[None].expand(normals.shape[1], SHARP_SAMPLES) for x in hammersley(SHARP_SAMPLES))
     tangent, bitangent = _frame(normals)
-    view = torch.stack([tangent[2], bitangent[2], normals[2]])[..., None].expand(-1, -1, samples)
+    view = torch.stack([tangent[2], bitangent[2], normals[2]])[..., None].expand(-1, -1, SHARP_SAMPLES)
     half = sample_visible_normals(view, alpha, u, v)
     local = 2.0 * dot(view, half) * half - view
     light = torch.einsum("cn,ns->cns", tangent, local[0]) + torch.einsum("cn,ns->cns", bitangent, local[1])
     light = normalize(light + normals[..., None] * local[2])
     weight = _sample_weight(local[2], view[2], light[2], normals[2][:, None], alpha)
-    radiance = _filtered(levels, light, half[2], view[2], alpha, samples) * weight
+    radiance = _filtered(levels, light, half[2], view[2], alpha, SHARP_SAMPLES) * weight
     white = schlick_weight(dot(view, half))[0]
     return torch.cat([(radiance * (1.0 - white)).mean(-1), (radiance * white).mean(-1)])
 
 
-def _sample_weight(n_dot_l: Tensor, n_dot_v: Tensor, l_z: Tensor, n_z: Tensor, alpha: Tensor) -> Tensor:
-    seen = (n_dot_l > 0) & (l_z > 0)
+@lru_cache(maxsize=ROUGHNESSES)
+def _lobe_weights(roughness: float) -> Tensor:
+    """How much of each light each normal reflects to the view with F = 1: normals x lights. No light is asked for."""
+    alpha, normals = torch.tensor(roughness**2), _table_normals(ROUGH_TABLE)
+    towards = disc_directions(ROUGH_LIGHTS).flatten(1)
+    half = normalize(towards + torch.tensor([0.0, 0.0, 1.0])[:, None])
+    n_dot_l, n_dot_v = normals.T @ towards, normals[2][:, None]
     cosine = n_dot_l.clamp_min(LEAST_COSINE)
-    return visible_weight(cosine, n_dot_v.clamp_min(LEAST_COSINE), alpha) * terminator(n_z, l_z, cosine) * seen
+    lobe = ggx((normals.T @ half).clamp(0.0, 1.0), alpha) * smith_visibility(cosine, n_dot_v, alpha) * cosine
+    return lobe * terminator(n_dot_v, towards[2]) * (n_dot_l > 0)
+
+
+def rough_highlights(disc: Tensor, roughness: float) -> Tensor:
+    """A wide lobe's part of the table, 6 x ROUGH_TABLE x ROUGH_TABLE: the sum over the disc's pixels."""
+    lights = _lights(disc, ROUGH_LIGHTS)
+    half_z = torch.sqrt((1.0 + disc_directions(ROUGH_LIGHTS)[2].flatten()) / 2.0)
+    white = schlick_weight(half_z)
+    both = torch.cat([lights * (1.0 - white), lights * white])
+    return (both @ _lobe_weights(roughness).T).reshape(6, ROUGH_TABLE, ROUGH_TABLE)
+
+
+def _sample_weight(n_dot_l: Tensor, n_dot_v: Tensor, l_z: Tensor, n_z: Tensor, alpha: Tensor) -> Tensor:
+    cosine = n_dot_l.clamp_min(LEAST_COSINE)
+    return visible_weight(cosine, n_dot_v.clamp_min(LEAST_COSINE), alpha) * terminator(n_z, l_z) * (n_dot_l > 0)
 
 
 def _filtered(levels: Tensor, light: Tensor, n_dot_h: Tensor, n_dot_v: Tensor, alpha: Tensor, samples: int) -> Tensor:
     """Radiance from `light` (3 x n x s) blurred to the solid angle that the sample stands for, 3 x n x s."""
     squared = alpha * alpha
-    density = squared / (math.pi * (n_dot_h**2 * (squared - 1.0) + 1.0) ** 2)
-    density = density / (2.0 * (n_dot_v + torch.sqrt(n_dot_v**2 * (1.0 - squared) + squared)))
+    density = ggx(n_dot_h, alpha) / (2.0 * (n_dot_v + torch.sqrt(n_dot_v**2 * (1.0 - squared) + squared)))
     pixels = levels.shape[-1] ** 2 / (8.0 * samples * density)
     level = (0.5 * torch.log2(pixels.clamp_min(1.0))).clamp(0.0, LEVELS - 1.0)
     place = torch.cat([disc_grid(light), (level * (2.0 / (LEVELS - 1.0)) - 1.0)[..., None]], dim=-1)
     return grid_sample(levels[None], place[None, None], padding_mode="border", align_corners=True)[0, :, 0]
 
 
+def specular_table(disc: Tensor) -> Tensor:
+    """Highlights over roughness and normals, 6 x ROUGHNESSES x TABLE x TABLE."""
+    levels, normals = pyramid(disc), _table_normals(TABLE)
+    rows = []
+    for roughness in (k / (ROUGHNESSES - 1.0) for k in range(ROUGHNESSES)):
+        if roughness < SHARP_ROUGHNESS:
+            rows.append(sharp_highlights(levels, roughness, normals).reshape(6, TABLE, TABLE))
+        else:
+            row = rough_highlights(disc, roughness)[None]
+            rows.append(interpolate(row, (TABLE, TABLE), mode="bilinear", align_corners=False)[0])
+    return torch.stack(rows, dim=1)
+
+
 def light_tables(disc: Tensor) -> LightTables:
     """The tables of an environment given as a disc of radiance (`disc_of_environment`)."""
-    levels = pyramid(disc)
-    normals = disc_directions(TABLE).flatten(1)
-    normals = normalize(torch.cat([normals[:2], normals[2:].clamp_min(LEAST_COSINE)]))
-    rows = [_specular_level(levels, k / (ROUGHNESSES - 1.0), normals) for k in range(ROUGHNESSES)]
-    return LightTables(diffuse_table(disc), torch.stack(rows, dim=1).reshape(6, ROUGHNESSES, TABLE, TABLE))
+    return LightTables(diffuse_table(disc), specular_table(disc))
 
 
 def _seen_normals(normals: Tensor, fov_degrees: float) -> Tensor:
