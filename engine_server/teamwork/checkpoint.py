@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .config import CheckpointError, TeamConfig, TeamError
+from .attention import joint_layers
+from .config import JOINT_SUFFIX, CheckpointError, TeamConfig, TeamError
 from .inject import adapters, attach
 from .layers import Roster
 
@@ -21,7 +23,10 @@ IMPLEMENTATION = "Teamwork for Blender"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An adapter file in memory: its configuration, and `{layer path: {"down", "up", "bias"}}`."""
+    """An adapter file in memory: its configuration, and `{layer path: {"down", "up", "bias"}}`.
+
+    A file that marks attention layers (`<attention path>.adapter`) has joint attention whatever its profile says.
+    """
 
     path: Path
     config: TeamConfig
@@ -35,8 +40,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"There is no adapter file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
-            config = _config(path, file.metadata() or {})
-            layers = _layers(path, {key: file.get_tensor(key) for key in file.keys()})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            config = _with_marks(_config(path, file.metadata() or {}), tensors)
+            layers = _layers(path, tensors)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}); fetch it again.") from error
     return Checkpoint(path, config, layers)
@@ -58,6 +64,11 @@ def _config(path: Path, metadata: dict[str, str]) -> TeamConfig:
         )
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+def _with_marks(config: TeamConfig, tensors: dict[str, torch.Tensor]) -> TeamConfig:
+    marked = any(key.endswith(".adapter") for key in tensors)
+    return dataclasses.replace(config, profile=config.family + JOINT_SUFFIX) if marked else config
 
 
 def _entry(metadata: dict[str, str], key: str) -> str:
@@ -125,6 +136,8 @@ def save_checkpoint(path: Path | str, network: nn.Module, config: TeamConfig, dt
         for layer, adapter in adapters(network).items()
         for name, parameter in adapter.named_parameters()
     }
+    if config.joint_attention:
+        tensors |= {f"{layer}.adapter": torch.zeros(()) for layer in joint_layers(network, config.family)}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

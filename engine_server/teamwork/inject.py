@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from .attention import join_attention, separate_attention
 from .config import ADAPTED_LAYERS, TeamConfig, TeamError
 from .layers import Adapter, Roster, adapt
 
@@ -50,6 +51,8 @@ def attach(network: nn.Module, paths: Iterable[str], config: TeamConfig, dtype: 
         device = next(layer.parameters()).device
         layer.adapter = Adapter(roster, *width, layer.bias is not None, dtype=dtype, device=device)
         layer.adapter_hook = layer.register_forward_hook(adapt)
+    if config.joint_attention:
+        join_attention(network, config.family, roster)
     return roster
 
 
@@ -60,6 +63,7 @@ def adapters(network: nn.Module) -> dict[str, Adapter]:
 
 def detach(network: nn.Module) -> None:
     """Take all adapters off; the network is the bare base again."""
+    separate_attention(network)
     for path in adapters(network):
         layer = network.get_submodule(path)
         layer.adapter_hook.remove()

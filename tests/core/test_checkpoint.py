@@ -39,9 +39,20 @@ def test_metadata_are_the_public_ones(adapter):
     assert "transformer_blocks.0.attn.to_out.0.adapter.down" in keys
 
 
-def test_unknown_teamwork_keys_and_a_joint_attention_mark_are_no_fault(sd3, adapter, tmp_path):
+def test_unknown_teamwork_keys_are_no_fault(sd3, adapter, tmp_path):
+    load_team(sd3, altered(adapter, tmp_path / "a.safetensors", **{"teamwork.future": "1"}))
+
+
+def test_joint_attention_is_switched_on_by_profile_or_by_mark_and_saved_with_both(sd3, adapter, tmp_path):
     mark = {"transformer_blocks.0.attn.adapter": torch.zeros(())}
-    load_team(sd3, altered(adapter, tmp_path / "a.safetensors", mark, **{"teamwork.future": "1"}))
+    by_mark = altered(adapter, tmp_path / "a.safetensors", mark)
+    by_profile = altered(adapter, tmp_path / "b.safetensors", **{"teamwork.profile": "SD3_PLUSATTN"})
+    for path in (by_mark, by_profile):
+        team = load_team(sd3, path)
+        assert team.config.joint_attention
+        save_checkpoint(tmp_path / "c.safetensors", team.base.network, team.config)
+        assert "transformer_blocks.1.attn.adapter" in load_file(tmp_path / "c.safetensors")
+        assert read_checkpoint(tmp_path / "c.safetensors").config == team.config
 
 
 KEY = "transformer_blocks.0.attn.to_q.adapter."
