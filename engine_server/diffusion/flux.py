@@ -56,7 +56,7 @@ class Flux(Base):
         tokens, so that is what they want.
         """
         scheduler = copy.deepcopy(self.template)
-        mu = linear_shift(latents.shape[1], scheduler.config)
+        mu = linear_shift(latents.shape[-3], scheduler.config)
         scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device=self.device)
         return scheduler
 

@@ -13,7 +13,8 @@ from .base import Base
 
 Tensor = torch.Tensor
 OnStep = Callable[[int, int, Callable[[], Tensor]], None]
-"""Called after each step with (steps done, steps in all, preview); preview() decodes the current guess: B x 3 x H x W."""
+"""Called after each step with (steps done, steps in all, preview); preview() decodes the current guess of the first wanted
+row of the first image: 1 x 3 x H x W."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Cast:
     given: tuple[bool, ...]
 
     def gather(self, clean: Tensor, noisy: Tensor) -> Tensor:
-        """Rows for the network: clean latents of given teammates and noisy ones of wanted teammates, in order."""
+        """Rows of teammates: clean latents of the given ones and noisy ones of the wanted ones, in order."""
         clean_rows, noisy_rows = iter(clean), iter(noisy)
         return torch.stack([next(clean_rows) if given else next(noisy_rows) for given in self.given])
 
@@ -35,20 +36,22 @@ class Cast:
 def sample(
     base: Base, cast: Cast, clean: Tensor, noise: Tensor, conditions: Mapping[str, Any], steps: int, on_step: OnStep | None
 ) -> Tensor:
-    """Denoise the wanted rows of one image beside its given ones; returns their clean latents, W x C x h x w.
+    """Denoise the wanted rows of I images beside their given ones.
 
-    Given rows enter every step clean: neither noised nor scaled by the scheduler. `noise` is of unit variance.
+    clean: G x I x C x h x w latents of the G given teammates; noise: W x I x C x h x w, of unit variance. Given rows
+    enter every step clean: neither noised nor scaled by the scheduler. Returns the wanted rows' clean latents.
     """
     scheduler = base.schedule(steps, noise)
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     for index, timestep in enumerate(scheduler.timesteps):
         rows = cast.gather(clean, _scaled(scheduler, latents, timestep))
-        prediction = cast.wanted(base.predict(rows.to(base.dtype), timestep, conditions)).to(latents.dtype)
+        answer = base.predict(rows.flatten(0, 1).to(base.dtype), timestep, conditions).unflatten(0, rows.shape[:2])
+        prediction = cast.wanted(answer).to(latents.dtype)
         step = scheduler.step(prediction, timestep, latents)
         latents = step.prev_sample
         if on_step:
             guess = clean_guess(scheduler, step, prediction, index)
-            on_step(index + 1, len(scheduler.timesteps), lambda: base.decode(guess))
+            on_step(index + 1, len(scheduler.timesteps), lambda: base.decode(guess[:1, 0]))
     return latents
 
 

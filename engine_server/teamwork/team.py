@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +42,7 @@ class Team:
     @torch.no_grad()
     def run(
         self,
-        images: Mapping[str, np.ndarray],
+        images: Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]],
         request: str | Iterable[str] = "all",
         *,
         steps: int | None = None,
@@ -51,7 +51,7 @@ class Team:
         width: int | None = None,
         height: int | None = None,
         on_step: OnStep | None = None,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, np.ndarray] | list[dict[str, np.ndarray]]:
         """Make the requested channels.
 
         `images` maps channels to H x W x 3 (or H x W) pictures of one size, float in 0..1 or uint8, in the model's
@@ -60,25 +60,38 @@ class Team:
         noise of the channels it names (arrays of latent shape, unit variance). `on_step(done, total, preview)` is called
         after each step; what it raises ends the run. Returns `{channel: H x W x 3 float32 in 0..1}`.
 
+        A sequence of such mappings, all with the same channels and size, is made in one batch and answered as a list;
+        the image at index i then takes the seed `seed + i`.
+
         Raises `RequestError` if a channel is not the team's (the sentence lists those it has) or the sizes do not fit.
         """
+        wanted = self._wanted(request)
+        several = not isinstance(images, Mapping)
+        given = [self._pictures(entry) for entry in (images if several else [images])]
+        size = self._size(given, width, height)
+        order = self._order(given[0], wanted)
+        starts = [self._noise(size, self._names(order, ".out"), seed + i, noise or {}) for i in range(len(given))]
+        latents = self._sample(order, given, torch.stack(starts, dim=1), self._steps(steps), on_step)
+        results = [self._decode(latents[:, i], self._names(order, ".out"), size) for i in range(len(given))]
+        return results if several else results[0]
+
+    def _sample(
+        self, order: tuple[int, ...], given: list[dict[str, np.ndarray]], start: torch.Tensor, steps: int, on_step: OnStep | None
+    ) -> torch.Tensor:
         from ..diffusion.sampling import Cast, sample
         from ..diffusion.tiling import Tiled
 
-        wanted = self._wanted(request)
-        pictures = {name: as_picture(name, value) for name, value in self._given(images).items()}
-        size = self._size(pictures, width, height)
-        order = self._order(pictures, wanted)
-        clean = self._encode([pictures[self._channel(i)] for i in order if self._is_input(i)])
-        start = self._noise(size, [self._channel(i) for i in order if not self._is_input(i)], seed, noise or {})
-        conditions = self.base.conditions(len(order), *(n * self.base.factor for n in start.shape[-2:]))
-        cast = Cast(tuple(self._is_input(i) for i in order))
-        report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview()[:1])[0]))
+        names = self._names(order, ".in")
+        clean = [self._encode([pictures[name] for name in names]) for pictures in given]
+        cast = Cast(tuple(self.teammates[i].endswith(".in") for i in order))
+        conditions = self.base.conditions(len(order) * len(given), *(n * self.base.factor for n in start.shape[-2:]))
+        report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview())[0]))
         with self.roster.working(order):
-            latents = sample(
-                Tiled(self.base), cast, clean, start, conditions, self._steps(steps), report
-            )
-        return self._decode(latents, [self._channel(i) for i in order if not self._is_input(i)], size)
+            return sample(Tiled(self.base), cast, torch.stack(clean, dim=1), start, conditions, steps, report)
+
+    def _names(self, order: tuple[int, ...], side: str) -> list[str]:
+        """Channels of the active teammates of one side, `.in` or `.out`, in order."""
+        return [self.teammates[i].removesuffix(side) for i in order if self.teammates[i].endswith(side)]
 
     def _steps(self, steps: int | None) -> int:
         steps = steps or self.default_steps
@@ -97,20 +110,22 @@ class Team:
             raise RequestError(f"No channel was requested; this team makes {', '.join(outputs)}.")
         return names
 
-    def _given(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _pictures(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         given = {name.removesuffix(".in"): value for name, value in images.items()}
         for name in given:
             if name not in self.config.inputs:
                 takes = ", ".join(self.config.inputs) or "no images"
                 raise RequestError(f"This team cannot be given {name!r}; it takes {takes}.")
-        return given
+        return {name: as_picture(name, value) for name, value in given.items()}
 
-    def _size(self, pictures: Mapping[str, np.ndarray], width: int | None, height: int | None) -> tuple[int, int]:
-        sizes = {name: picture.shape[:2] for name, picture in pictures.items()}
-        if len(set(sizes.values())) > 1:
-            listed = ", ".join(f"{name} {w} x {h}" for name, (h, w) in sizes.items())
+    def _size(self, given: list[dict[str, np.ndarray]], width: int | None, height: int | None) -> tuple[int, int]:
+        if not given or any(set(pictures) != set(given[0]) for pictures in given):
+            raise RequestError("The images of a batch differ in their channels; give each the same, and at least one image.")
+        sizes = [(name, *picture.shape[:2]) for pictures in given for name, picture in pictures.items()]
+        if len({entry[1:] for entry in sizes}) > 1:
+            listed = ", ".join(f"{name} {w} x {h}" for name, h, w in sizes)
             raise RequestError(f"The given pictures differ in size ({listed}); give all in one size.")
-        size = next(iter(sizes.values()), (height, width))
+        size = tuple(sizes[0][1:]) if sizes else (height, width)
         if None in size or min(size) < 1:
             raise RequestError("Without a given picture, width and height must be given, in pixels.")
         return size
@@ -118,12 +133,6 @@ class Team:
     def _order(self, given: Iterable[str], wanted: Iterable[str]) -> tuple[int, ...]:
         active = {f"{name}.in" for name in given} | {f"{name}.out" for name in wanted}
         return tuple(i for i, name in enumerate(self.teammates) if name in active)
-
-    def _is_input(self, index: int) -> bool:
-        return self.teammates[index].endswith(".in")
-
-    def _channel(self, index: int) -> str:
-        return self.teammates[index].rpartition(".")[0]
 
     def _encode(self, pictures: list[np.ndarray]) -> torch.Tensor:
         if not pictures:

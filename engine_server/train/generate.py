@@ -25,6 +25,7 @@ from ..colour import display_encode
 from .generate_camera import photograph, to_bytes
 from .generate_lights import LightPool, random_flash
 from .generate_materials import Maps, MaterialError, is_for_validation, load_material, material_folders
+from .generate_panoramas import panorama_files
 from .generate_procedural import procedural_material
 from .generate_variations import blend, cut, each, orient, random_scale, resize, vary, with_unit_normals
 from .render import Material, render_flash
@@ -58,9 +59,7 @@ def recipe(materials: Path, environments: Path | None, size: int, seed: int, val
     rest = tuple(f for f in folders if f not in held)
     if not rest:
         raise MaterialError(f"All materials of {materials} are held out at --validation {validation}; lower it.")
-    files = tuple(sorted(environments.glob("*.np[yz]"))) if environments else ()
-    if environments and not files:
-        raise MaterialError(f"{environments} holds no environment; expected .npy or .npz panoramas.")
+    files = panorama_files(environments) if environments else ()
     return Recipe(rest, held, LightPool(files, seed), size, seed, validation)
 
 
@@ -157,13 +156,17 @@ def generate(recipe: Recipe, out: Path, first: int, count: int) -> int:
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m engine_server.train.generate", description=__doc__.split("\n")[0])
-    parser.add_argument("--materials", type=Path, required=True, help="folder of <material>/basecolor.jpg, normal.jpg, ...")
+    parser.add_argument(
+        "--materials", type=Path, required=True, help="folder of <material>/basecolor.jpg, normal.jpg, ..."
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for train/ and validation/")
     parser.add_argument("--count", type=int, required=True, help="samples in all")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample (0)")
     parser.add_argument("--size", type=int, default=256, help="pixels across (256)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--environments", type=Path, help="folder of panoramas (.npy, .npz); else procedural skies")
+    parser.add_argument(
+        "--environments", type=Path, help="folder of panoramas (.npy, .npz, .hdr); else procedural skies"
+    )
     parser.add_argument("--validation", type=float, default=0.1, help="share of materials and samples held out (0.1)")
     return parser
 

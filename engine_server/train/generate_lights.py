@@ -10,15 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .generate_panoramas import read_panorama
 from .render import Flash
 from .render_environment import LightTables, disc_of_environment, light_tables
 
 Random = np.random.Generator
-BRIGHTEST_SOURCE = 20000.0  # of a panorama; lamps beyond say nothing more and would drown the rest
-
-
-class EnvironmentError_(ValueError):
-    """An environment cannot be used; the message is one sentence that says what was expected."""
 
 
 def random_flash(random: Random) -> Flash:
@@ -27,16 +23,6 @@ def random_flash(random: Random) -> Flash:
     reach = 0.0 if random.random() < 0.5 else 0.06
     offset = tuple(float(x) for x in random.normal(0.0, reach, 3) * (1.0, 1.0, 0.5))
     return Flash(fov, offset, float(random.choice([0.0, 0.02, 0.05, 0.12])))
-
-
-def read_environment(path: Path) -> torch.Tensor:
-    """An equirectangular panorama, 3 x h x 2h linear: .npy or .npz with one array h x 2h x 3."""
-    stored = np.load(path, allow_pickle=False)
-    array = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
-    if array.ndim != 3 or array.shape[2] < 3:
-        raise EnvironmentError_(f"{path} holds an array of shape {array.shape}; expected height x width x 3.")
-    values = np.clip(np.nan_to_num(array[..., :3].astype(np.float32)), 0.0, BRIGHTEST_SOURCE)
-    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
 
 
 def _lobe(directions: np.ndarray, towards: np.ndarray, width: float) -> np.ndarray:
@@ -73,9 +59,13 @@ def random_rotation(random: Random) -> torch.Tensor:
     heading, roll = random.uniform(0.0, 2.0 * np.pi, 2)
     kind = random.random()
     tilt = 0.0 if kind < 0.6 else np.pi / 2.0 if kind < 0.8 else random.uniform(0.0, np.pi / 2.0)
-    about = lambda a: np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])  # noqa: E731
     lean = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
-    return torch.tensor(about(heading) @ lean @ about(roll), dtype=torch.float32)
+    return torch.tensor(_turn(heading) @ lean @ _turn(roll), dtype=torch.float32)
+
+
+def _turn(angle: float) -> np.ndarray:
+    """The rotation about z."""
+    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
 
 
 @dataclass(frozen=True)
@@ -102,7 +92,8 @@ class LightPool:
 
 @lru_cache(maxsize=8)
 def _panorama(path: Path) -> torch.Tensor:
-    return read_environment(path)
+    """A panorama as the renderer takes it, 3 x h x w."""
+    return torch.from_numpy(read_panorama(path)).permute(2, 0, 1).contiguous()
 
 
 @lru_cache(maxsize=256)

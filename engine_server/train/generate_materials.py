@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scanned materials from a folder, as arrays that the generator cuts, turns and varies.
 
-    MATERIALS/<name>/basecolor.jpg (sRGB)  normal.jpg  roughness.jpg  [metallic.jpg]  [height.jpg]      (.png as well)
+MATERIALS/<name>/basecolor.jpg (sRGB)  normal.jpg  roughness.jpg  [metallic.jpg]  [height.jpg]      (.png as well)
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def material_folders(folder: Path) -> list[Path]:
         raise MaterialError(f"{folder} is not a folder; expected one with <material>/basecolor.jpg.")
     found = sorted(p for p in folder.iterdir() if p.is_dir() and all(_file(p, name) for name in NEEDED))
     if not found:
-        raise MaterialError(f"{folder} holds no material; expected <material>/ with {', '.join(NEEDED)} as .jpg or .png.")
+        raise MaterialError(
+            f"{folder} holds no material; expected <material>/ with {', '.join(NEEDED)} as .jpg or .png."
+        )
     return found
 
 

@@ -246,7 +246,5 @@ def render_flash(material: Material, flash: Flash) -> Tensor:
     away, to_view = flash.light()[:, None, None] - points, flash.camera()[:, None, None] - points
     squared = dot(away, away)
     height = float(flash.light()[2])
-    radiance = reflect_light(
-        material, normalize(to_view), away / torch.sqrt(squared), flash.radius / (2.0 * height)
-    )
+    radiance = reflect_light(material, normalize(to_view), away / torch.sqrt(squared), flash.radius / (2.0 * height))
     return radiance * (height**2 / squared)

@@ -32,9 +32,9 @@ def team(folder, family, tmp_path_factory):
 def bare(folder, noise, height, width, steps):
     base = load_base(folder)
     with torch.no_grad():
-        rows = torch.from_numpy(noise)[None]
+        rows = torch.from_numpy(noise)[None, None]
         latents = sample(base, Cast((False,)), torch.empty(0), rows, base.conditions(1, height, width), steps, None)
-        return (base.decode(latents)[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
+        return (base.decode(latents[0])[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
 
 
 def test_an_untrained_team_equals_the_bare_base_bit_for_bit(folder, family, tmp_path):
@@ -55,6 +55,15 @@ def test_any_size_and_any_subset(team, photo):
 def test_the_input_reaches_the_output(team, photo):
     a, b = (team.run({"image": p}, ["albedo"], steps=2)["albedo"] for p in (photo, 1 - photo))
     assert np.abs(a - b).max() > 1e-3
+
+
+def test_images_of_a_batch_do_not_leak_into_each_other(team, photo):
+    pictures = [photo, 1 - photo, photo[::-1].copy()]
+    batch = team.run([{"image": p} for p in pictures], ["albedo", "depth"], steps=2, seed=7)
+    for index, picture in enumerate(pictures):
+        alone = team.run({"image": picture}, ["albedo", "depth"], steps=2, seed=7 + index)
+        for name, value in alone.items():
+            np.testing.assert_allclose(batch[index][name], value, atol=2e-5)
 
 
 def test_previews_are_of_the_result_in_the_end(team, photo):

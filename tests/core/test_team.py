@@ -40,9 +40,9 @@ def test_an_untrained_team_equals_the_bare_base_bit_for_bit(sd3, tmp_path, photo
     made = team.run({}, ["albedo"], steps=3, noise={"albedo": noise}, width=32, height=24)
     base = load_base(sd3)
     with torch.no_grad():
-        rows = torch.from_numpy(noise)[None]
+        rows = torch.from_numpy(noise)[None, None]
         latents = sample(base, Cast((False,)), torch.empty(0), rows, base.conditions(1, 24, 32), 3, None)
-        bare = (base.decode(latents)[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
+        bare = (base.decode(latents[0])[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).numpy()
     assert np.array_equal(made["albedo"], bare)
 
 
@@ -112,6 +112,8 @@ def test_steps_are_reported_with_a_preview_and_can_end_the_run(team, photo):
         (dict(images={"gloss": np.ones((8, 8, 3))}), "'gloss'; it takes image, normals"),
         (dict(images={}), "width and height"),
         (dict(images={"image": np.ones((8, 8, 3)), "normals": np.ones((8, 9, 3))}), "image 8 x 8, normals 9 x 8"),
+        (dict(images=[{"image": np.ones((8, 8, 3))}, {}]), "batch differ"),
+        (dict(images=[]), "at least one"),
         (dict(images={"image": np.ones((0, 8, 3))}), "shape"),
         (dict(images={"image": np.ones((8, 8, 5))}), "shape"),
         (dict(images={"image": np.array([["a"]])}), "type"),
