@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-
 from ..channels import normals_encode
 from ..colour import display_encode
 from .generate_camera import photograph, to_bytes

@@ -162,8 +162,9 @@ def directional_albedo_table(size: int = 32, samples: int = 1024) -> Tensor:
     The sum of both is the albedo E without multiple scattering; f0 * first + second is that of Schlick's Fresnel.
     The third is E's mean over the hemisphere, 2 int E(cos) cos dcos, which depends on the roughness alone.
     """
-    steps = (torch.arange(size) + 0.5) / size
-    alpha, cosine = (steps**2)[:, None, None], steps[None, :, None]
+    steps = torch.linspace(0.0, 1.0, size)
+    alpha = (steps.clamp_min(LEAST_ROUGHNESS) ** 2)[:, None, None]
+    cosine = steps.clamp_min(0.01)[None, :, None]
     u, v = (x.expand(size, size, samples) for x in hammersley(samples))
     zero = torch.zeros(size, size, samples)
     view = torch.stack([torch.sqrt(1.0 - cosine**2) + zero, zero, cosine + zero])
@@ -172,7 +173,7 @@ def directional_albedo_table(size: int = 32, samples: int = 1024) -> Tensor:
     weight = torch.where(light_z > 0, visible_weight(light_z.clamp_min(1e-6), cosine[None], alpha[None]), 0.0)[0]
     white = schlick_weight(dot(view, half))[0]
     low, high = (weight * (1.0 - white)).mean(-1), (weight * white).mean(-1)
-    average = ((low + high) * steps).sum(-1, keepdim=True) / steps.sum()
+    average = 2.0 * torch.trapezoid((low + high) * steps, steps)[:, None]
     return torch.stack([low, high, average.expand(size, size)])
 
 
@@ -186,7 +187,7 @@ def directional_albedo(n_dot_v: Tensor, roughness: Tensor) -> Tensor:
     """`directional_albedo_table` at 1 x H x W cosines and roughnesses: 3 x H x W."""
     where = torch.stack([n_dot_v[0], roughness[0]], dim=-1) * 2.0 - 1.0
     table = directional_albedo_table()[None]
-    return grid_sample(table, where[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
+    return grid_sample(table, where[None], mode="bilinear", padding_mode="border", align_corners=True)[0]
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ def specular_lobe(material: Material, normals: Tensor, to_view: Tensor, to_light
 
 
 def render_flash(material: Material, flash: Flash) -> Tensor:
-    """The plane lit by a flash near the camera, 3 x H x W; inverse-square falloff, white Lambert = 1 below the light."""
+    """The plane lit by a flash near the camera, 3 x H x W; the light falls off with the squared distance."""
     points = plane_points(*material.normals.shape[1:])
     away, to_view = flash.light()[:, None, None] - points, flash.camera()[:, None, None] - points
     squared = dot(away, away)

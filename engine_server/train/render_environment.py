@@ -94,7 +94,7 @@ def inside_disc(size: int) -> Tensor:
 
 
 def equirectangular_grid(directions: Tensor) -> Tensor:
-    """Where world directions 3 x ... (z up) lie in an equirectangular image, ... x 2 in -1..1; +X is its middle, -Y right."""
+    """Where world directions 3 x ... (z up) lie in a panorama, ... x 2 in -1..1; +X is its middle, -Y right of it."""
     longitude = torch.atan2(directions[1], directions[0]) / math.pi
     latitude = torch.asin(directions[2].clamp(-1.0, 1.0)) * (2.0 / math.pi)
     return torch.stack([-longitude, -latitude], dim=-1)
