@@ -33,8 +33,11 @@ def coordinate(y: Tensor, x: Tensor, down: Tensor, up: Tensor, bias: Tensor | No
     y: A x M x d_out, the base layer's output; x: A x M x d_in, its input; down: A x d_in x r; up: A x r x d_out;
     bias: A x d_out or None. Returns A x M x d_out.
     """
-    h = hidden(x, down, communication)
-    y = y.baddbmm_(h.expand(x.shape[0], -1, -1), up)
+    h = hidden(x, down, communication).expand(x.shape[0], -1, -1)
+    if torch.is_autocast_enabled(x.device.type):  # mixed precision knows no operations in place
+        y = torch.baddbmm(y, h, up)
+        return y if bias is None else y + bias[:, None].to(y.dtype)
+    y = y.baddbmm_(h, up)
     return y if bias is None else y.add_(bias[:, None])
 
 

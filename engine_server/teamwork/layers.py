@@ -93,4 +93,5 @@ def adapt(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor 
     adapter: Adapter = module.adapter
     if adapter.roster.active is None:
         return None
-    return adapter(args[0].to(adapter.down.dtype), output)
+    x = args[0]
+    return adapter(x if torch.is_autocast_enabled(x.device.type) else x.to(adapter.down.dtype), output)

@@ -38,7 +38,8 @@ class TrainConfig:
     Training ends after `steps` optimiser steps or `minutes` of wall clock (0: no limit), whichever comes first, and the
     learning rate falls to zero over the same span. `crop` is in pixels; `batch` counts images per forward pass, of which
     `accumulate` make one optimiser step. `network` holds the diffusers configuration of the network that the stage
-    trains; for a team it holds the teammates, the rank and so on.
+    trains; for a team it holds the teammates, the rank and so on. `precision` "bfloat16" computes in mixed precision: the
+    parameters stay float32.
     """
 
     stage: str
@@ -60,6 +61,7 @@ class TrainConfig:
     clip: float = 1.0
     save_every: int = 500
     threads: int = 0
+    precision: str = "float32"
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -94,6 +96,8 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
 def _checked(config: TrainConfig) -> TrainConfig:
     if config.stage not in ("vae", "base", "team"):
         raise ConfigError(f"stage is {config.stage!r}; expected vae, base or team.")
+    if config.precision not in ("float32", "bfloat16"):
+        raise ConfigError(f"precision is {config.precision!r}; expected float32 or bfloat16.")
     for name in ("steps", "batch", "accumulate", "crop", "save_every"):
         if not isinstance(getattr(config, name), int) or getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)!r}; expected a whole number of at least 1.")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,14 @@ class LatentCache:
         for start in range(0, len(missing), batch):
             self._encode(missing[start : start + batch])
         if missing:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(self.kept, self.path)
+            self.save()
+
+    def save(self) -> None:
+        """Write the cache in one move, so that a run that is stopped meanwhile leaves the last whole one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        save_file(self.kept, partial)
+        os.replace(partial, self.path)
 
     def _encode(self, files: list[Path]) -> None:
         pictures = [as_picture(f.stem, np.asarray(Image.open(f))) for f in files]
