@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from engine_server.teamwork import TeamConfig, load_team
 from engine_server.train.config import ConfigError, DataSet, TrainConfig, load_config
-from engine_server.train.loop import Trainer
+from engine_server.train.loop import Trainer, mixed_precision
 from engine_server.train.team import choose, stage_for
 
 from .tiny import tiny_base
@@ -68,6 +68,26 @@ def test_a_team_learns_and_its_file_loads(samples, base, tmp_path):
     assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])
     team = load_team(base, tmp_path / "team.safetensors")
     assert team.teammates == ("image.in", "albedo.out", "depth.out")
+
+
+def test_a_team_learns_in_mixed_precision_and_stays_float32(samples, base, tmp_path):
+    trainer = train(team_config(samples, base, tmp_path, steps=120, precision="bfloat16"))
+    assert np.mean(trainer.losses[-20:]) < 0.9 * np.mean(trainer.losses[:20])
+    assert all(p.dtype == torch.float32 for p in trainer.params)
+
+
+def test_mixed_precision_is_near_the_full_one(samples, base, tmp_path):
+    stage = stage_for(team_config(samples, base, tmp_path, steps=1))
+    given, wanted = ["image"], ["albedo", "depth"]
+    start = stage.noise.get_state()
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        stage.noise.set_state(start)
+        latents = {n: torch.ones(2, stage.base.channels, 4, 4) for n in (*given, *wanted)}
+        with mixed_precision(precision):
+            losses.append(float(stage._loss(given, wanted, latents)))
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "prodigy"])
