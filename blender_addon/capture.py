@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cycles' passes as arrays, without files: a render engine that lets Cycles render and then reads the result.
+
+The engine is registered for the one render that it serves, so that nothing of it shows in Blender's menus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+import numpy as np
+
+IDENTIFIER = "TEAMWORK_CAPTURE"
+
+
+class CaptureError(Exception):
+    """A render could not be made; the text is one sentence for the user."""
+
+
+def _engine(captured: dict[str, np.ndarray]) -> type:
+    """A render engine class whose renders land in `captured`: pass name -> H x W x C, rows from the top."""
+    from cycles import engine as cycles
+
+    class Capture(bpy.types.RenderEngine):
+        bl_idname = IDENTIFIER
+        bl_label = "Teamwork capture"
+        bl_use_eevee_viewport = True
+        bl_use_exclude_layers = True
+
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, **kwargs)
+            self.session = None
+
+        def __del__(self) -> None:
+            cycles.free(self)
+
+        def update(self, data, depsgraph) -> None:
+            if not self.session:
+                cycles.create(self, data)
+            cycles.reset(self, data, depsgraph)
+
+        def render(self, depsgraph) -> None:
+            cycles.render(self, depsgraph)
+            captured.update(_read(self.get_result(), depsgraph.view_layer.name))
+
+        def render_frame_finish(self) -> None:
+            cycles.render_frame_finish(self)
+
+        def update_render_passes(self, scene, layer) -> None:
+            cycles.register_passes(self, scene, layer)
+
+    return Capture
+
+
+def _read(result, layer_name: str) -> dict[str, np.ndarray]:
+    layer = next(layer for layer in result.layers if layer.name == layer_name)
+    size = result.resolution_y, result.resolution_x
+    return {each.name: _rect(each, *size) for each in layer.passes}
+
+
+def _rect(render_pass, height: int, width: int) -> np.ndarray:
+    values = np.empty(height * width * render_pass.channels, np.float32)
+    render_pass.rect.foreach_get(values)
+    return np.ascontiguousarray(values.reshape(height, width, render_pass.channels)[::-1])
+
+
+@contextmanager
+def _registered(captured: dict[str, np.ndarray]) -> Iterator[None]:
+    engine = _engine(captured)
+    bpy.utils.register_class(engine)
+    try:
+        yield
+    finally:
+        bpy.utils.unregister_class(engine)  # one that stays keeps Blender 4.5 from ending
+
+
+def render(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
+    """Render the first enabled view layer of a scene with its Cycles settings: {pass name: H x W x C float32}.
+
+    Rows run from the top; names are Blender's own, which differ between 4.x and 5.x (see `passes`). The scene's render
+    engine is put back. Raises `CaptureError` with Blender's reason.
+    """
+    captured: dict[str, np.ndarray] = {}
+    before = scene.render.engine
+    with _registered(captured):
+        scene.render.engine = IDENTIFIER
+        try:
+            bpy.ops.render.render(scene=scene.name)
+        except RuntimeError as error:
+            raise CaptureError(f"Blender could not render the scene: {str(error).strip()}") from error
+        finally:
+            scene.render.engine = before
+    if "Combined" not in captured:
+        raise CaptureError("The render was stopped before it had a picture.")
+    return captured

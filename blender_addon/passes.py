@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scene as channels: Cycles renders a copy of the scene's settings, and the passes become wire images.
+
+The scene itself is never changed: a copy that shares its objects is rendered and removed. Only the materials get AOV
+nodes for the time of the render (`surfaces`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+import numpy as np
+
+from . import capture, surfaces
+from .colour import finite
+from .wire import ChannelImage
+
+COLOUR, DATA, CAMERA_NORMAL = "scene-linear", "data", "camera-normal"
+NO_SURFACE = 1e9
+NAMES = {
+    "diffuse_colour": ("Diffuse Color", "DiffCol"),
+    "diffuse_direct": ("Diffuse Direct", "DiffDir"),
+    "diffuse_indirect": ("Diffuse Indirect", "DiffInd"),
+    "image": ("Combined",),
+    "depth": ("Depth",),
+    "normals": ("Normal",),
+}
+"""Our word for a pass, and Blender's: 5.x first, 4.x second."""
+GEOMETRY = ("use_pass_normal", "use_pass_z")
+LIGHT = ("use_pass_diffuse_direct", "use_pass_diffuse_indirect", "use_pass_diffuse_color")
+
+
+class PassError(Exception):
+    """The scene cannot be rendered to channels; the text is one sentence for the user."""
+
+
+def render_channels(
+    scene: bpy.types.Scene, *, samples: int = 4, resolution: tuple[int, int] | None = None, denoise: bool = False
+) -> dict[str, ChannelImage]:
+    """G-buffers of the scene's camera view: image (as noisy as `samples` make it), albedo, roughness, metalness,
+    normals (camera space, OpenGL) and depth (metres, 1e10 where there is no surface).
+
+    `resolution` is (width, height), by default the scene's. Raises `PassError` when there is no camera, or the render
+    settings are ones that have no channels (stereo).
+    """
+    return _channels(scene, _render(scene, samples, resolution, denoise, GEOMETRY))
+
+
+def render_truth(
+    scene: bpy.types.Scene, *, samples: int = 128, resolution: tuple[int, int] | None = None, denoise: bool = True
+) -> dict[str, ChannelImage]:
+    """As `render_channels`, with Cycles' own decomposition: diffuseshading (light that arrives for diffuse reflection)
+    and residual, so that image = diffuse colour * diffuseshading + residual, and that diffuse colour as `diffuse`.
+    """
+    arrays = _render(scene, samples, resolution, denoise, GEOMETRY + LIGHT)
+    light = _pass(arrays, "diffuse_direct") + _pass(arrays, "diffuse_indirect")
+    diffuse, shading = finite(_pass(arrays, "diffuse_colour")), finite(light)
+    residual = finite(_pass(arrays, "image")[..., :3]) - diffuse * shading
+    parts = {"diffuse": diffuse, "diffuseshading": shading, "residual": residual}
+    return _channels(scene, arrays) | {name: ChannelImage(part, COLOUR) for name, part in parts.items()}
+
+
+def _pass(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    found = next((arrays[each] for each in NAMES[name] if each in arrays), None)
+    if found is None:
+        raise PassError(f"Cycles made no pass {NAMES[name][0]!r}: update Blender, or report this.")
+    return found
+
+
+def _channels(scene: bpy.types.Scene, arrays: dict[str, np.ndarray]) -> dict[str, ChannelImage]:
+    depth = _pass(arrays, "depth")[..., :1]
+    aovs = {name: finite(arrays[surfaces.PREFIX + name]) for name in surfaces.AOVS}
+    normals = camera_normals(_pass(arrays, "normals"), scene.camera.matrix_world)
+    return {
+        "image": ChannelImage(finite(_pass(arrays, "image")[..., :3]), COLOUR),
+        "albedo": ChannelImage(np.ascontiguousarray(aovs["albedo"][..., :3]), COLOUR),
+        "roughness": ChannelImage(np.clip(aovs["roughness"][..., :1], 0.0, 1.0), DATA),
+        "metalness": ChannelImage(np.clip(aovs["metalness"][..., :1], 0.0, 1.0), DATA),
+        "normals": ChannelImage(np.where(depth < NO_SURFACE, normals, (0.0, 0.0, 1.0)).astype(np.float32), CAMERA_NORMAL),
+        "depth": ChannelImage(np.nan_to_num(depth, nan=1e10, posinf=1e10), DATA),
+    }
+
+
+def camera_normals(world: np.ndarray, camera_matrix) -> np.ndarray:
+    """World-space normals, H x W x 3, seen from a camera: +X right, +Y up, +Z to the viewer; unit length.
+
+    A camera's own axes are just these, so the world's normals are turned by the inverse of its rotation.
+    """
+    rotation = np.array(camera_matrix.to_3x3().normalized(), np.float32)
+    turned = finite(world) @ rotation
+    length = np.linalg.norm(turned, axis=-1, keepdims=True)
+    return np.where(length > 1e-6, turned / np.maximum(length, 1e-6), (0.0, 0.0, 1.0)).astype(np.float32)
+
+
+def _render(scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    _check(scene)
+    with _copied(scene) as copy:
+        _set_up(copy, samples, resolution, denoise, wanted)
+        with surfaces.tapped(surfaces.materials_of(copy)):
+            try:
+                return capture.render(copy)
+            except capture.CaptureError as error:
+                raise PassError(str(error)) from error
+
+
+def _check(scene: bpy.types.Scene) -> None:
+    if scene.camera is None:
+        raise PassError(f"The scene {scene.name} has no camera: add one, and make it the active camera.")
+    if scene.render.use_multiview:
+        raise PassError("Stereoscopy is on: turn it off under Output Properties, Stereoscopy.")
+    if scene.camera.data.type == "PANO":
+        raise PassError("The camera is panoramic: choose a perspective or orthographic lens.")
+
+
+@contextmanager
+def _copied(scene: bpy.types.Scene) -> Iterator[bpy.types.Scene]:
+    """A copy of the scene's settings with the same objects, removed afterwards; the window keeps showing the original."""
+    copy = scene.copy()
+    try:
+        copy.frame_set(scene.frame_current, subframe=scene.frame_subframe)
+        yield copy
+    finally:
+        bpy.data.scenes.remove(copy)
+
+
+def _set_up(scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...]) -> None:
+    _set_up_output(scene.render, resolution)
+    _set_up_cycles(scene.cycles, samples, denoise)
+    layers = [layer for layer in scene.view_layers if layer.use] or list(scene.view_layers)
+    for layer in scene.view_layers:
+        layer.use = layer == layers[0]
+    _set_up_passes(layers[0], wanted)
+
+
+def _set_up_output(render: bpy.types.RenderSettings, resolution: tuple[int, int] | None) -> None:
+    render.use_compositing = render.use_sequencer = render.use_border = render.use_motion_blur = False
+    render.use_persistent_data = False
+    if resolution:
+        render.resolution_x, render.resolution_y = resolution
+        render.resolution_percentage = 100
+
+
+def _set_up_cycles(cycles, samples: int, denoise: bool) -> None:
+    cycles.samples = samples
+    cycles.use_adaptive_sampling = False
+    cycles.use_denoising = denoise
+    cycles.time_limit = 0.0
+
+
+def _set_up_passes(layer: bpy.types.ViewLayer, wanted: tuple[str, ...]) -> None:
+    for name in wanted:
+        setattr(layer, name, True)
+    layer.material_override = None
+    for name, kind in surfaces.AOVS.items():
+        aov = layer.aovs.add()
+        aov.name, aov.type = surfaces.PREFIX + name, kind
