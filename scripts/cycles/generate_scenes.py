@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training samples of scenes: a noisy and a clean render, and what is seen in them, pixel by pixel.
+
+    python -m scripts.cycles.generate_scenes --out DIR --count 700 [--materials DIR] [--seed 0] [--size 128]
+
+writes OUT/train/<sample>/ and OUT/validation/<sample>/, each with image.png, noisy.png (4 samples per pixel),
+albedo.png (base colour), normals.png (camera space), depth.png, roughness.png, metalness.png, diffuseshading.png and
+inverseshading.png in the model's encoding (`engine_server.channels`). A sample depends on the seed and its number
+alone: a run that was interrupted goes on where it stopped. Scanned materials that `engine_server.train.generate`
+holds out appear in validation samples only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine_server.train.generate import write_sample
+from engine_server.train.generate_materials import is_for_validation, material_folders
+
+from . import layouts, rendering, truth
+
+NOISY_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a data set is made from: folders of scanned materials, and the share of samples that is held out."""
+
+    train: tuple[Path, ...] = ()
+    validation: tuple[Path, ...] = ()
+    size: int = 128
+    samples: int = 64
+    seed: int = 0
+    validation_share: float = 0.1
+
+    def is_validation(self, number: int) -> bool:
+        """Whether a sample goes to validation: evenly spread over the numbers."""
+        return int((number + 1) * self.validation_share) > int(number * self.validation_share)
+
+
+def recipe(options: argparse.Namespace) -> Recipe:
+    """A recipe from the command line. Raises MaterialError (a ValueError) for a folder without materials."""
+    folders = material_folders(options.materials) if options.materials else []
+    held = tuple(f for f in folders if is_for_validation(f.name, options.validation))
+    rest = tuple(f for f in folders if f not in held)
+    return Recipe(rest, held, options.size, options.samples, options.seed, options.validation)
+
+
+def make_sample(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
+    """`{channel: uint8 pixels}` of one sample; the same for the same recipe and number."""
+    random = np.random.default_rng([recipe.seed, number])
+    scans = recipe.validation if recipe.is_validation(number) else recipe.train
+    scene = layouts.random_scene(scans, random)
+    rendering.set_up(scene, recipe.size, recipe.size, NOISY_SAMPLES, denoise=False)
+    rendering.store_passes(scene)
+    scene.cycles.seed = number
+    noisy = rendering.render_passes(scene)["Combined"]
+    rendering.denoise_diffuse_light(scene)
+    scene.cycles.samples, scene.cycles.use_denoising = recipe.samples, True
+    scene.cycles.seed = number + 1  # the clean image shall not contain the noisy one's samples
+    passes = rendering.render_passes(scene)
+    return truth.sample(passes, noisy, np.array(scene.camera.matrix_world.to_3x3()), random)
+
+
+def generate(recipe: Recipe, out: Path, first: int, count: int) -> int:
+    """Write samples `first` to `first + count`, but for those that are there; gives how many were written."""
+    parts = {False: out / "train", True: out / "validation"}
+    written = 0
+    for number in range(first, first + count):
+        folder = parts[recipe.is_validation(number)] / f"{number:06d}-scene"
+        if folder.exists():
+            continue
+        write_sample(folder, make_sample(recipe, number))
+        written += 1
+        if written % 50 == 0:
+            print(f"{written} samples written", flush=True)
+    return written
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.cycles.generate_scenes", description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for train/ and validation/")
+    parser.add_argument("--count", type=int, required=True, help="samples in all")
+    parser.add_argument("--first", type=int, default=0, help="number of the first sample (0)")
+    parser.add_argument("--size", type=int, default=128, help="pixels across (128)")
+    parser.add_argument("--samples", type=int, default=64, help="rays per pixel of the clean render (64)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--materials", type=Path, help="folder of <material>/basecolor.jpg, normal.jpg, roughness.jpg")
+    parser.add_argument("--validation", type=float, default=0.1, help="share of materials and samples held out (0.1)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; a mistake in the arguments is one sentence on the error stream and 2."""
+    options = arguments().parse_args(argv)
+    try:
+        made = recipe(options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{generate(made, options.out, options.first, options.count)} samples written to {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
