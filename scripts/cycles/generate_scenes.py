@@ -34,7 +34,7 @@ class Recipe:
     train: tuple[Path, ...] = ()
     validation: tuple[Path, ...] = ()
     size: int = 128
-    samples: int = 64
+    samples: int = 32
     seed: int = 0
     validation_share: float = 0.1
 
@@ -89,7 +89,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, required=True, help="samples in all")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample (0)")
     parser.add_argument("--size", type=int, default=128, help="pixels across (128)")
-    parser.add_argument("--samples", type=int, default=64, help="rays per pixel of the clean render (64)")
+    parser.add_argument("--samples", type=int, default=32, help="rays per pixel of the clean render (32)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--materials", type=Path, help="folder of <material>/basecolor.jpg, normal.jpg, roughness.jpg")
     parser.add_argument("--validation", type=float, default=0.1, help="share of materials and samples held out (0.1)")

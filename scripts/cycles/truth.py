@@ -9,7 +9,7 @@ from engine_server import channels, colour
 
 from .rendering import diffuse_light
 
-BRIGHT = 0.7  # where the 95th percentile of an image's luminance is put, on average
+BRIGHT = 0.45  # where the 95th percentile of an image's luminance is put, on average; its light is brighter
 
 
 def camera_normals(normals: np.ndarray, rotation: np.ndarray, surface: np.ndarray) -> np.ndarray:
@@ -22,12 +22,12 @@ def camera_normals(normals: np.ndarray, rotation: np.ndarray, surface: np.ndarra
 
 
 def exposure(image: np.ndarray, random: np.random.Generator) -> float:
-    """A factor that makes a render about as bright as a photograph, varied over three stops.
+    """A factor that makes a render about as bright as a photograph, varied over almost three stops.
 
     Followed by `colour.exposure_factor`, as everything that an engine is given.
     """
     bright = max(float(np.percentile(colour.luminance(image), 95.0)), 1e-6)
-    factor = BRIGHT / bright * 2.0 ** float(random.uniform(-1.5, 1.5))
+    factor = BRIGHT / bright * 2.0 ** float(random.uniform(-1.3, 1.3))
     return factor * colour.exposure_factor(image * factor)
 
 
