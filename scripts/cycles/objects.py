@@ -89,6 +89,29 @@ def ico_sphere() -> Any:
     return primitive("ico_sphere", subdivisions=2, radius=1.0)
 
 
+def lathe(profile: list[tuple[float, float]], steps: int = 64) -> Any:
+    """A turned body: `profile` lists (radius, height) from the inside round to the outside; smooth, with UVs."""
+    import bpy
+
+    rings, angles = len(profile), np.linspace(0.0, 2.0 * np.pi, steps, endpoint=False)
+    vertices = [(r * np.cos(a), r * np.sin(a), z) for r, z in profile for a in angles]
+    faces = [
+        (ring * steps + i, ring * steps + (i + 1) % steps, (ring + 1) * steps + (i + 1) % steps, (ring + 1) * steps + i)
+        for ring in range(rings - 1)
+        for i in range(steps)
+    ]
+    mesh = bpy.data.meshes.new("Turned")
+    mesh.from_pydata(vertices, [], faces)
+    corners = [((i + k) / steps, (ring + j) / (rings - 1)) for ring in range(rings - 1) for i in range(steps)
+               for k, j in ((0, 0), (1, 0), (1, 1), (0, 1))]  # fmt: skip
+    mesh.uv_layers.new(name="UVMap").data.foreach_set("uv", np.ravel(corners).astype(np.float32))
+    thing = bpy.data.objects.new("Turned", mesh)
+    bpy.context.scene.collection.objects.link(thing)
+    _modifier(thing, "SUBSURF", levels=2, render_levels=2)
+    shade_smooth(thing)
+    return thing
+
+
 def random_thing(random: Random) -> Any:
     """One of the meshes above, of size about 2 at the origin."""
     makers = (
@@ -104,15 +127,25 @@ def random_thing(random: Random) -> Any:
     return makers[random.integers(len(makers))]()
 
 
-def stand(thing: Any, x: float, y: float, turn: Point, scale: Point) -> None:
+def stand(thing: Any, x: float, y: float, turn: Point, scale: Point, ground: float = 0.0) -> None:
     """Turn and scale a thing, and set it down so that its lowest point touches the ground at (x, y)."""
     import bpy
-    from mathutils import Vector
 
     thing.rotation_euler, thing.scale = turn, scale
+    thing.location = (x, y, 0.0)
     bpy.context.view_layer.update()
-    lowest = min((thing.matrix_world @ Vector(corner)).z for corner in thing.bound_box)
-    thing.location = (x, y, -lowest)
+    thing.location = (x, y, ground - _lowest(thing))
+
+
+def _lowest(thing: Any) -> float:
+    """The height of a thing's lowest vertex, with its modifiers."""
+    import bpy
+
+    final = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    places = np.empty(3 * len(final.data.vertices), np.float32)
+    final.data.vertices.foreach_get("co", places)
+    world = np.array(final.matrix_world)
+    return float((places.reshape(-1, 3) @ world[2, :3]).min() + world[2, 3])
 
 
 def sheet(size: float, location: Point = (0.0, 0.0, 0.0), turn: Point = (0.0, 0.0, 0.0)) -> Any:

@@ -71,12 +71,12 @@ def light_with_panorama(scene: Any, panorama: Path, turn: float = 0.0, strength:
 
 
 def set_up(scene: Any, width: int, height: int, samples: int, *, threads: int = 1, denoise: bool = True) -> None:
-    """Cycles on the CPU with a fixed number of samples; `denoise` uses Open Image Denoise."""
+    """Cycles on the CPU with a fixed number of samples; `denoise` uses Open Image Denoise. 0 threads: all there are."""
     render, cycles = scene.render, scene.cycles
     render.engine = "CYCLES"
     render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
-    render.threads_mode, render.threads = "FIXED", threads
-    render.use_persistent_data = True
+    render.threads_mode = "FIXED" if threads else "AUTO"
+    render.threads = max(threads, 1)
     cycles.device, cycles.samples, cycles.seed = "CPU", samples, 0
     cycles.use_adaptive_sampling = cycles.use_light_tree = False  # few lamps: plain sampling is faster
     cycles.use_denoising = denoise
@@ -121,12 +121,23 @@ def _scratch() -> Path:
     return folder / f"teamwork-{os.getpid()}.exr"
 
 
-def _multilayer(scene: Any, path: Path) -> None:
-    settings = scene.render.image_settings
-    if hasattr(settings, "media_type"):  # since 5.0, and to be set before the format
-        settings.media_type = "MULTI_LAYER_IMAGE"
-    settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
-    scene.render.filepath, scene.render.use_file_extension = str(path), False
+@contextmanager
+def _multilayer(scene: Any, path: Path) -> Iterator[None]:
+    """Output to a multilayer EXR; the scene's own output settings come back afterwards."""
+    wanted = {"media_type": "MULTI_LAYER_IMAGE", "file_format": "OPEN_EXR_MULTILAYER", "color_depth": "32"}
+    render, settings = scene.render, scene.render.image_settings
+    names = [name for name in wanted if hasattr(settings, name)]  # media_type: since 5.0, to be set before the format
+    kept = [(settings, name, getattr(settings, name)) for name in names]
+    kept += [(render, name, getattr(render, name)) for name in ("filepath", "use_file_extension")]
+    try:
+        for name in names:
+            setattr(settings, name, wanted[name])
+        settings.exr_codec = "NONE"
+        render.filepath, render.use_file_extension = str(path), False
+        yield
+    finally:
+        for owner, name, value in kept:
+            setattr(owner, name, value)
 
 
 def render_passes(scene: Any) -> dict[str, np.ndarray]:
@@ -135,9 +146,8 @@ def render_passes(scene: Any) -> dict[str, np.ndarray]:
 
     path = _scratch()
     try:
-        with quiet():
-            _multilayer(scene, path)
-            bpy.ops.render.render(write_still=True)
+        with quiet(), _multilayer(scene, path):
+            bpy.ops.render.render(write_still=True, scene=scene.name)
         return read_passes(path)
     finally:
         path.unlink(missing_ok=True)
