@@ -68,7 +68,7 @@ def _suzanne_on_books() -> None:
     _book("Green book", (0.035, 0.13, 0.075), (-0.72, 0.25, 0.27), -0.06, (0.64, 0.45, 0.07))
     suzanne = objects.paint(objects.monkey(2), materials.marble())
     suzanne.name = "Suzanne"
-    objects.stand(suzanne, -0.74, 0.2, (-0.55, 0.0, 0.45), (0.72,) * 3, ground=0.34)
+    objects.stand(suzanne, -0.74, 0.2, (-0.62, 0.0, 0.3), (0.7,) * 3, ground=0.34)
 
 
 def _vase() -> None:
@@ -104,7 +104,7 @@ def _small_things() -> None:
 def _light(scene: Any) -> None:
     panorama = next(path for path in panoramas() if path.name == PANORAMA)
     light_with_panorama(scene, panorama, 2.2, 0.55)
-    window = objects.lamp("AREA", (-3.6, -2.4, 3.6), 420.0, 1.0, (1.0, 0.84, 0.66))
+    window = objects.lamp("AREA", (-3.6, -2.4, 3.6), 330.0, 1.0, (1.0, 0.84, 0.66))
     window.name = "Window"
 
 
