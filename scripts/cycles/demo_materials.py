@@ -70,7 +70,7 @@ def marble() -> Any:
     wave = shader.node("TexWave", Scale=0.55, Distortion=7.0, Detail=5.0)
     wave.inputs["Detail Scale"].default_value = 1.3
     shader.link(shader.node("TexCoord").outputs["Object"], wave.inputs["Vector"])
-    stops = [(0.0, (0.26, 0.25, 0.25)), (0.09, (0.6, 0.59, 0.57)), (0.3, (0.8, 0.79, 0.76))]
+    stops = [(0.0, (0.26, 0.25, 0.25)), (0.09, (0.48, 0.46, 0.44)), (0.3, (0.66, 0.64, 0.6))]
     shader.drive("albedo", _ramp(shader, wave.outputs["Fac"], stops))
     shader.principled.inputs["Roughness"].default_value = 0.18
     return shader.material

@@ -8,6 +8,9 @@ albedo.png (base colour), normals.png (camera space), depth.png, roughness.png, 
 inverseshading.png in the model's encoding (`engine_server.channels`). A sample depends on the seed and its number
 alone: a run that was interrupted goes on where it stopped. Scanned materials that `engine_server.train.generate`
 holds out appear in validation samples only.
+
+With --planes it writes OUT/<sample>/ instead: held-out scans on a flat plane under a flash (flash.png) or a panorama
+(env.png), with albedo.png, normals.png (tangent space), roughness.png and metalness.png; --size is then best 256.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import numpy as np
 from engine_server.train.generate import write_sample
 from engine_server.train.generate_materials import is_for_validation, material_folders
 
-from . import layouts, rendering, truth
+from . import layouts, planes, rendering, truth
 
 NOISY_SAMPLES = 4
 
@@ -82,6 +85,26 @@ def generate(recipe: Recipe, out: Path, first: int, count: int) -> int:
     return written
 
 
+def make_plane(recipe: Recipe, number: int) -> tuple[str, dict[str, np.ndarray]]:
+    """(name, {file's stem: uint8}): the held-out scans in turn, by flash and by panorama alternately."""
+    folder = recipe.validation[number // 2 % len(recipe.validation)]
+    random = np.random.default_rng([recipe.seed, number])
+    pictures = planes.plane_sample(folder, number % 2 == 0, recipe.size, recipe.samples, random)
+    return f"{number:06d}-{folder.name}", pictures
+
+
+def generate_planes(recipe: Recipe, out: Path, first: int, count: int) -> int:
+    """Write samples of planes, but for those that are there. Raises ValueError where no scan is held out."""
+    if not recipe.validation:
+        raise ValueError("No material is held out for --planes; give --materials and a larger --validation.")
+    there = {path.name.split("-")[0] for path in out.glob("[0-9]*-*")}
+    numbers = [number for number in range(first, first + count) if f"{number:06d}" not in there]
+    for number in numbers:
+        name, pictures = make_plane(recipe, number)
+        write_sample(out / name, pictures)
+    return len(numbers)
+
+
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.cycles.generate_scenes", description=__doc__.split("\n")[0])
@@ -93,6 +116,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--materials", type=Path, help="folder of <material>/basecolor.jpg, normal.jpg, roughness.jpg")
     parser.add_argument("--validation", type=float, default=0.1, help="share of materials and samples held out (0.1)")
+    parser.add_argument("--planes", action="store_true", help="held-out materials on a plane instead of scenes")
     return parser
 
 
@@ -101,10 +125,12 @@ def main(argv: list[str] | None = None) -> int:
     options = arguments().parse_args(argv)
     try:
         made = recipe(options)
+        make = generate_planes if options.planes else generate
+        written = make(made, options.out, options.first, options.count)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{generate(made, options.out, options.first, options.count)} samples written to {options.out}")
+    print(f"{written} samples written to {options.out}")
     return 0
 
 

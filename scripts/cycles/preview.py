@@ -78,8 +78,8 @@ def _ground_and_light(scene: Any) -> None:
     grey.principled.inputs["Roughness"].default_value = 0.6
     objects.paint(objects.sheet(60.0), grey.material)
     objects.paint(objects.sheet(60.0, (0.0, 7.0, 0.0), (np.pi / 2, 0.0, 0.0)), grey.material)
-    light_with_panorama(scene, next(p for p in panoramas() if p.name == PANORAMA), 2.3, 0.8)
-    objects.lamp("AREA", (-4.2, -2.0, 4.4), 700.0, 1.0, (1.0, 0.95, 0.88))
+    light_with_panorama(scene, next(p for p in panoramas() if p.name == PANORAMA), 2.3, 0.45)
+    objects.lamp("AREA", (-4.2, -2.0, 4.4), 380.0, 1.0, (1.0, 0.95, 0.88))
 
 
 def _uvs(thing: Any) -> tuple[Any, np.ndarray]:

@@ -104,7 +104,7 @@ def _small_things() -> None:
 def _light(scene: Any) -> None:
     panorama = next(path for path in panoramas() if path.name == PANORAMA)
     light_with_panorama(scene, panorama, 2.2, 0.55)
-    window = objects.lamp("AREA", (-3.6, -2.4, 3.6), 330.0, 1.0, (1.0, 0.84, 0.66))
+    window = objects.lamp("AREA", (-3.6, -2.4, 3.6), 240.0, 0.9, (1.0, 0.84, 0.66))
     window.name = "Window"
 
 

@@ -101,10 +101,10 @@ def plain(random: Random) -> Any:
     return shader.material
 
 
-def _pattern(shader: Shader, random: Random) -> Any:
+def _pattern(shader: Shader, random: Random, large: bool) -> Any:
     """An output 0..1 that varies over the surface: clouds, cells, waves or a chequerboard."""
     kind = random.choice(["TexNoise", "TexVoronoi", "TexWave", "TexChecker"])
-    node = shader.node(kind, Scale=float(random.uniform(3.0, 14.0)))
+    node = shader.node(kind, Scale=float(random.uniform(3.0, 14.0)) * (0.2 if large else 1.0))
     if kind == "TexChecker":
         node.inputs["Scale"].default_value = float(random.integers(3, 12))
         node.inputs["Color1"].default_value, node.inputs["Color2"].default_value = (1,) * 4, (0, 0, 0, 1)
@@ -132,10 +132,10 @@ def _mixed_value(shader: Shader, pattern: Any, values: tuple[float, float]) -> A
     return node.outputs["Result"]
 
 
-def two_surfaces(random: Random) -> Any:
-    """A material that mixes two surfaces by a procedural pattern, sometimes with relief."""
+def two_surfaces(random: Random, large: bool = False) -> Any:
+    """A material that mixes two surfaces by a procedural pattern, coarser if `large`, sometimes with relief."""
     shader = new_shader("pattern")
-    pattern, (a, b) = _pattern(shader, random), (random_surface(random) for _ in range(2))
+    pattern, (a, b) = _pattern(shader, random, large), (random_surface(random) for _ in range(2))
     shader.drive("albedo", _mixed_colour(shader, pattern, (a.albedo, b.albedo)))
     shader.drive("roughness", _mixed_value(shader, pattern, (a.roughness, b.roughness)))
     shader.drive("metalness", _mixed_value(shader, pattern, (a.metalness, b.metalness)))
@@ -203,4 +203,4 @@ def random_material(scans: tuple[Path, ...], random: Random, large: bool = False
         repeats = float(random.uniform(2.0, 8.0) if large else random.uniform(0.7, 2.5))
         folder = scans[random.integers(len(scans))]
         return write_passes(scan(folder, repeats, float(random.uniform(-np.pi, np.pi))))
-    return write_passes(plain(random) if kind < PLAIN_SHARE else two_surfaces(random))
+    return write_passes(plain(random) if kind < PLAIN_SHARE else two_surfaces(random, large))
