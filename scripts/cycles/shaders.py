@@ -189,11 +189,18 @@ def scan(folder: Path, repeats: float = 1.0, turn: float = 0.0) -> Any:
         clean = shader.node("MapRange", From_Min=METAL_NOISE, From_Max=1.0 - METAL_NOISE)
         shader.link(metalness, clean.inputs["Value"])
         shader.drive("metalness", clean.outputs["Result"])
-    normals = _texture(shader, folder, "normal")
-    relief = shader.node("NormalMap")
-    shader.link(_upright_green(shader, normals) if _is_flipped(folder) else normals, relief.inputs["Color"])
-    shader.link(relief.outputs["Normal"], shader.principled.inputs["Normal"])
+    _scanned_relief(shader, folder, turn)
     return shader.material
+
+
+def _scanned_relief(shader: Shader, folder: Path, turn: float) -> None:
+    """The scan's normals. Its picture is turned on the surface, so its directions have to be turned with it."""
+    normals = _texture(shader, folder, "normal")
+    turned, relief = shader.node("VectorRotate", Center=(0.5, 0.5, 0.5), Angle=-turn), shader.node("NormalMap")
+    turned.rotation_type = "Z_AXIS"
+    shader.link(_upright_green(shader, normals) if _is_flipped(folder) else normals, turned.inputs["Vector"])
+    shader.link(turned.outputs["Vector"], relief.inputs["Color"])
+    shader.link(relief.outputs["Normal"], shader.principled.inputs["Normal"])
 
 
 def random_material(scans: tuple[Path, ...], random: Random, large: bool = False) -> Any:
