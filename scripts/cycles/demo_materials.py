@@ -10,7 +10,7 @@ from .shaders import Shader, new_shader
 Colour = tuple[float, float, float]
 
 
-def _noise(shader: Shader, scale: float, detail: float = 4.0, stretch: Colour = (1.0, 1.0, 1.0), warp: float = 0.0) -> Any:
+def _noise(shader: Shader, scale: float, detail: float = 4.0, stretch: Colour = (1.0,) * 3, warp: float = 0.0) -> Any:
     """Clouds 0..1 in the object's own coordinates, `stretch`ed per axis."""
     place = shader.node("Mapping", Scale=stretch)
     shader.link(shader.node("TexCoord").outputs["Object"], place.inputs["Vector"])
@@ -80,8 +80,9 @@ def glaze() -> Any:
     """Stoneware with a teal glaze that thins out to brown, speckled."""
     shader = new_shader("Glaze")
     flow = _noise(shader, 2.2, 6.0, (1.0, 1.0, 0.45), 0.8)
-    stops = [(0.32, (0.012, 0.08, 0.095)), (0.52, (0.03, 0.24, 0.24)), (0.66, (0.23, 0.38, 0.3)), (0.74, (0.2, 0.085, 0.03))]
-    shader.drive("albedo", _ramp(shader, flow, stops))
+    teal = [(0.32, (0.012, 0.08, 0.095)), (0.52, (0.03, 0.24, 0.24))]
+    thin = [(0.66, (0.23, 0.38, 0.3)), (0.74, (0.2, 0.085, 0.03))]
+    shader.drive("albedo", _ramp(shader, flow, teal + thin))
     shader.drive("roughness", _range(shader, flow, 0.12, 0.4, 0.4, 0.75))
     return shader.material
 

@@ -107,7 +107,8 @@ def generate_planes(recipe: Recipe, out: Path, first: int, count: int) -> int:
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.cycles.generate_scenes", description=__doc__.split("\n")[0])
+    name = "python -m scripts.cycles.generate_scenes"
+    parser = argparse.ArgumentParser(prog=name, description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for train/ and validation/")
     parser.add_argument("--count", type=int, required=True, help="samples in all")
     parser.add_argument("--first", type=int, default=0, help="number of the first sample (0)")

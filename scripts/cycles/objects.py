@@ -154,7 +154,7 @@ def sheet(size: float, location: Point = (0.0, 0.0, 0.0), turn: Point = (0.0, 0.
 
 
 def lamp(kind: str, location: Point, power: float, size: float = 0.3, colour: Point = (1.0, 1.0, 1.0)) -> Any:
-    """A lamp ('POINT', 'AREA' or 'SUN') that shines on the origin; power in watts (a sun's in watts per square metre)."""
+    """A lamp ('POINT', 'AREA' or 'SUN') that shines on the origin; power in watts, a sun's in watts per m2."""
     import bpy
 
     light = bpy.data.lights.new(kind, kind)

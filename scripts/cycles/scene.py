@@ -18,12 +18,13 @@ from .rendering import empty_scene, light_with_panorama, panoramas, render_passe
 
 PANORAMA = "interior.exr"
 VASE = [
-    (0.0, 0.06), (0.2, 0.06), (0.34, 0.3), (0.42, 0.62), (0.36, 0.98), (0.17, 1.26), (0.14, 1.48), (0.2, 1.62), (0.23, 1.64),
-    (0.22, 1.6), (0.18, 1.48), (0.21, 1.27), (0.41, 1.0), (0.47, 0.62), (0.39, 0.28), (0.27, 0.03), (0.24, 0.0), (0.0, 0.0),
+    (0.0, 0.06), (0.2, 0.06), (0.34, 0.3), (0.42, 0.62), (0.36, 0.98), (0.17, 1.26), (0.14, 1.48), (0.2, 1.62),
+    (0.23, 1.64), (0.22, 1.6), (0.18, 1.48), (0.21, 1.27), (0.41, 1.0), (0.47, 0.62), (0.39, 0.28), (0.27, 0.03),
+    (0.24, 0.0), (0.0, 0.0),
 ]  # fmt: skip
 BOWL = [
-    (0.0, 0.1), (0.25, 0.11), (0.52, 0.27), (0.68, 0.5), (0.71, 0.52), (0.73, 0.5), (0.57, 0.23), (0.3, 0.05), (0.3, 0.0),
-    (0.0, 0.0),
+    (0.0, 0.1), (0.25, 0.11), (0.52, 0.27), (0.68, 0.5), (0.71, 0.52), (0.73, 0.5), (0.57, 0.23), (0.3, 0.05),
+    (0.3, 0.0), (0.0, 0.0),
 ]  # fmt: skip
 
 
@@ -55,10 +56,9 @@ def _set() -> None:
 
 
 def _book(name: str, colour: materials.Colour, place: objects.Point, turn: float, half: objects.Point) -> None:
-    for part, material, scale in (
-        ("cover", materials.painted(f"{name} cloth", colour, 0.75), half),
-        ("pages", materials.painted("Paper", (0.72, 0.66, 0.53), 0.9), (half[0] * 0.97, half[1] * 1.004, half[2] * 0.78)),
-    ):
+    cloth, paper = materials.painted(f"{name} cloth", colour, 0.75), materials.painted("Paper", (0.72, 0.66, 0.53), 0.9)
+    block = (half[0] * 0.97, half[1] * 1.004, half[2] * 0.78)
+    for part, material, scale in (("cover", cloth, half), ("pages", paper, block)):
         thing = objects.paint(objects.box(0.02), material)
         thing.name, thing.location, thing.scale, thing.rotation_euler = f"{name} {part}", place, scale, (0.0, 0.0, turn)
 
