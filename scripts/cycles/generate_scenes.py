@@ -55,7 +55,7 @@ def recipe(options: argparse.Namespace) -> Recipe:
 
 
 def make_sample(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
-    """`{channel: uint8 pixels}` of one sample; the same for the same recipe and number."""
+    """`{channel: uint8 pixels}` of one sample; the same, but for rounding, for the same recipe and number."""
     random = np.random.default_rng([recipe.seed, number])
     scans = recipe.validation if recipe.is_validation(number) else recipe.train
     scene = layouts.random_scene(scans, random)

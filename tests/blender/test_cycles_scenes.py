@@ -48,7 +48,8 @@ def scans(tmp_path_factory) -> Path:
 
 def recipe(scans: Path, *arguments: str) -> generate_scenes.Recipe:
     line = ["--out", "unused", "--count", "1", "--size", "32", "--samples", "4", "--validation", "0.3"]
-    return generate_scenes.recipe(generate_scenes.arguments().parse_args([*line, "--materials", str(scans), *arguments]))
+    line += ["--materials", str(scans), *arguments]
+    return generate_scenes.recipe(generate_scenes.arguments().parse_args(line))
 
 
 def white_world(made) -> None:
@@ -130,14 +131,19 @@ def test_metal_has_no_diffuse_light_and_its_albedo_is_its_base_colour() -> None:
     assert np.abs(rendering.diffuse_light(passes)).max() == 0.0
 
 
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """The same but for rounding: Cycles adds up a panorama's light in no fixed order."""
+    return bool(np.abs(one.astype(int) - other).mean() < 0.02)
+
+
 def test_samples_depend_on_seed_and_number_alone(scans: Path) -> None:
     made = recipe(scans)
     first, again = (generate_scenes.make_sample(made, 5) for _ in range(2))
     assert sorted(first) == sorted(CHANNELS)
-    assert all(np.array_equal(first[name], again[name]) for name in CHANNELS)
+    assert all(alike(first[name], again[name]) for name in CHANNELS)
     assert first["image"].shape == (32, 32, 3) and first["depth"].shape == (32, 32)
     other = generate_scenes.make_sample(recipe(scans, "--seed", "1"), 5)
-    assert not np.array_equal(first["image"], other["image"])
+    assert not alike(first["image"], other["image"])
 
 
 def test_noisy_and_clean_show_the_same_scene(scans: Path) -> None:
@@ -152,12 +158,13 @@ def test_an_interrupted_run_goes_on(scans: Path, tmp_path: Path) -> None:
     assert generate_scenes.generate(made, tmp_path, 0, 4) == 4
     assert len(list((tmp_path / "train").iterdir())) == 3
     (lost,) = (tmp_path / "validation").iterdir()
-    before = {path.name: path.read_bytes() for path in lost.iterdir()}
+    before = {path.name: np.asarray(Image.open(path)) for path in lost.iterdir()}
     for path in lost.iterdir():
         path.unlink()
     lost.rmdir()
     assert generate_scenes.generate(made, tmp_path, 0, 4) == 1
-    assert {path.name: path.read_bytes() for path in lost.iterdir()} == before
+    assert {path.name for path in lost.iterdir()} == set(before)
+    assert all(alike(before[path.name], np.asarray(Image.open(path))) for path in lost.iterdir())
 
 
 def rendered_normals(folder: Path, turn: float) -> np.ndarray:
