@@ -40,7 +40,11 @@ def choose(
 
 
 class TeamStage:
-    """Loss on the rows of wanted teammates only; all images of a batch have the same teammates active."""
+    """Loss on the rows of wanted teammates only; all images of a batch have the same teammates active.
+
+    `options.sizes` may list pairs of crop and batch, from which each step takes one, so that a team learns pictures of
+    several sizes.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
@@ -54,6 +58,7 @@ class TeamStage:
         self.sets = [SampleSet(data, cache, channels) for data in config.data]
         weights = np.array([data.weight for data in config.data])
         self.weights = weights / weights.sum()
+        self.sizes = config.options.get("sizes", [[config.crop, config.batch]])
         self.random = np.random.default_rng(config.seed)
         self.noise = torch.Generator().manual_seed(config.seed)
 
@@ -64,7 +69,8 @@ class TeamStage:
     def loss(self) -> Tensor:
         """One batch from one data set."""
         chosen = self.sets[self.random.choice(len(self.sets), p=self.weights)]
-        names, latents = chosen.draw(self.config.batch, self.config.crop // self.base.factor, self.random)
+        crop, batch = self.sizes[self.random.integers(len(self.sizes))]
+        names, latents = chosen.draw(batch, crop // self.base.factor, self.random)
         keep = self.config.options.get("keep", 0.5)
         given, wanted = choose(chosen.data, names, self.team, self.random, keep)
         return self._loss(given, wanted, dict(zip(names, latents, strict=True)))
@@ -83,7 +89,7 @@ class TeamStage:
 
     def _predict(self, rows: Tensor, sigma: Tensor, order: tuple[int, ...]) -> Tensor:
         flat = rows.flatten(0, 1)  # teammate-major, as the coordination expects
-        conditions = self.base.conditions(len(flat), self.config.crop, self.config.crop)
+        conditions = self.base.conditions(len(flat), *(side * self.base.factor for side in flat.shape[-2:]))
         timesteps = (sigma * 1000).expand(len(order), -1).flatten()
         with self.roster.working(order):
             return self.base.predict(flat, timesteps, conditions).view(rows.shape)
