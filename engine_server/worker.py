@@ -65,6 +65,7 @@ class Worker:
         self._context = zmq.Context()
         keys = KeyPair(orders.public, orders.secret)
         self._socket = client_socket(self._context, orders.address, keys, orders.server_public, orders.token.encode())
+        self._socket.connect(orders.address)
 
     def serve(self) -> None:
         """Take jobs for ever; the process ends from outside."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 import zmq
+from zmq.utils import z85
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Doorkeeper:
     def answer(self) -> None:
         """Answer the one question that waits."""
         version, request, domain, address, _, mechanism, *credentials = self.socket.recv_multipart()
-        key = zmq.utils.z85.encode(credentials[0]) if mechanism == b"CURVE" and len(credentials) == 1 else b""
+        key = z85.encode(credentials[0]) if mechanism == b"CURVE" and len(credentials) == 1 else b""
         if version == VERSION and key and self._admits(domain.decode(), key.decode()):
             self.socket.send_multipart([VERSION, request, b"200", b"OK", key, b""])
         else:

@@ -35,6 +35,7 @@ class Connection:
         self._poller = zmq.Poller()
         for socket in (self._main, self._beat):
             self._poller.register(socket, zmq.POLLIN)
+            socket.connect(self.address)
 
     def _socket(self, credentials: Credentials) -> zmq.Socket:
         # The first byte of a name that a client chooses must not be zero.

@@ -58,3 +58,4 @@ class Diagnosis:
     def close(self) -> None:
         """Stop following; to be called before the socket is closed."""
         self._socket.disable_monitor()
+        self._monitor.close(0)

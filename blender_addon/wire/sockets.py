@@ -22,7 +22,10 @@ def _common(context: zmq.Context, kind: int, address: str) -> zmq.Socket:
 
 
 def client_socket(context: zmq.Context, address: str, keys: KeyPair, server_public: str, identity: bytes) -> zmq.Socket:
-    """A DEALER that has begun to connect to the engine at `address`; its messages carry `identity` to the ROUTER there."""
+    """A DEALER for the engine at `address`; its messages carry `identity` to the ROUTER there.
+
+    The caller connects it, so that whoever follows the connection's events misses none.
+    """
     socket = _common(context, zmq.DEALER, address)
     socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
     socket.curve_serverkey = server_public.encode()
