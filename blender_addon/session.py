@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A connection to the engine in a thread of its own; the main thread hands jobs in and takes small events out. No bpy."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from .wire import (
+    Accepted,
+    Cancelled,
+    Client,
+    Credentials,
+    Failed,
+    JobFailed,
+    Message,
+    Progress,
+    Result,
+    Submit,
+    Welcome,
+    WireError,
+)
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The engine answers; `welcome` says what it is."""
+
+    welcome: Welcome
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The engine does not answer, or not as it should; the session is over."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """A step of a job is done."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class JobDone:
+    """A job's images are here; acknowledge them once they are safe."""
+
+    result: Result
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """A job ended without images: `code` is the engine's, or "cancelled" or "lost"."""
+
+    job_id: str
+    code: str
+    sentence: str
+
+
+Event = Connected | Lost | JobProgress | JobDone | JobEnded
+
+
+class Session:
+    """Lives until `close`, or until the engine is lost; then every job that it carried has ended with a sentence."""
+
+    def __init__(self, address: str, credentials: Credentials, *, timeout: float = 5.0) -> None:
+        self.address = address
+        self.alive = True
+        self._orders: SimpleQueue = SimpleQueue()
+        self._events: deque[Event] = deque()
+        self._active: set[str] = set()
+        self._stop = threading.Event()
+        arguments = (address, credentials, timeout)
+        self._thread = threading.Thread(target=self._run, args=arguments, name="teamwork-session", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Submit) -> None:
+        """Hand a job over; events tell what becomes of it."""
+        self._orders.put(("submit", job))
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for a job's end."""
+        self._orders.put(("cancel", job_id))
+
+    def acknowledge(self, job_id: str) -> None:
+        """Let the engine forget a result that is safe here."""
+        self._orders.put(("acknowledge", job_id))
+
+    def drain(self, most_seconds: float = 0.004) -> list[Event]:
+        """The events that wait, oldest first, but no more than can be taken in that time."""
+        deadline = time.monotonic() + most_seconds
+        events: list[Event] = []
+        while self._events and time.monotonic() < deadline:
+            events.append(self._events.popleft())
+        return events
+
+    def close(self, most_seconds: float = 2.0) -> None:
+        """End the connection; jobs go on in the engine, which keeps their results."""
+        self._stop.set()
+        self._thread.join(most_seconds)
+
+    # ---- in the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self, address: str, credentials: Credentials, timeout: float) -> None:
+        try:
+            with Client(address, credentials, timeout=timeout, name="blender") as client:
+                self._events.append(Connected(client.hello()))
+                while not self._stop.is_set():
+                    self._obey(client)
+                    self._note(client.poll(POLL_SECONDS))
+                self._obey(client)  # acknowledgements that were given just before the end
+        except WireError as error:
+            self._give_up(str(error))
+        except Exception as error:  # a thread that dies silently would leave jobs waiting for ever
+            self._give_up(f"The connection to the engine failed ({type(error).__name__}: {error}).")
+        finally:
+            self.alive = False
+
+    def _obey(self, client: Client) -> None:
+        while True:
+            try:
+                order, subject = self._orders.get_nowait()
+            except Empty:
+                return
+            if order == "submit":
+                self._submit(client, subject)
+            else:
+                getattr(client, order)(subject)
+
+    def _submit(self, client: Client, job: Submit) -> None:
+        self._active.add(job.job_id)
+        try:
+            client.submit(job)
+        except JobFailed as error:
+            self._end(job.job_id, error.code, str(error))
+
+    def _note(self, message: Message | None) -> None:
+        if isinstance(message, Progress):
+            self._events.append(JobProgress(message))
+        elif isinstance(message, Result):
+            self._active.discard(message.job_id)
+            self._events.append(JobDone(message))
+        elif isinstance(message, Failed):
+            self._end(message.job_id, message.code, message.sentence)
+        elif isinstance(message, Cancelled):
+            self._end(message.job_id, "cancelled", "The job was cancelled.")
+        elif message is not None and not isinstance(message, Accepted):
+            raise WireError(f"The engine sent an unexpected {type(message).__name__}.")
+
+    def _end(self, job_id: str, code: str, sentence: str) -> None:
+        self._active.discard(job_id)
+        self._events.append(JobEnded(job_id, code, sentence))
+
+    def _give_up(self, sentence: str) -> None:
+        waiting = [subject.job_id for order, subject in self._remaining() if order == "submit"]
+        for job_id in [*sorted(self._active), *waiting]:
+            self._end(job_id, "lost", sentence)
+        self._events.append(Lost(sentence))
+
+    def _remaining(self) -> list[tuple]:
+        orders = []
+        while not self._orders.empty():
+            orders.append(self._orders.get_nowait())
+        return orders
