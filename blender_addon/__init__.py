@@ -1,2 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Teamwork: the add-on."""
+"""Teamwork: neural materials and neural rendering in Blender, computed by a separate engine.
+
+Importing this package needs no Blender, so that the engine and scripts can use `blender_addon.wire`.
+"""
+
+from __future__ import annotations
+
+
+def _parts():
+    from . import operators, panels, preferences, properties
+
+    return properties.CLASSES + preferences.CLASSES + operators.CLASSES + panels.CLASSES, properties
+
+
+def register() -> None:
+    """Add the operators, panels and settings. Starts nothing and opens no connection."""
+    import bpy
+
+    classes, properties = _parts()
+    for each in classes:
+        bpy.utils.register_class(each)
+    properties.register()
+
+
+def unregister() -> None:
+    """End the connection and what was started here, and take everything away again."""
+    import bpy
+
+    from . import jobs
+
+    jobs.stop()
+    classes, properties = _parts()
+    properties.unregister()
+    for each in reversed(classes):
+        bpy.utils.unregister_class(each)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one engine that this Blender talks to: found, started or reached, and its state in words."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import launcher
+from .session import Session
+from .settings import EngineSettings, engine_settings, stays_here
+from .wire import Credentials, Welcome, WireError
+
+
+class EngineError(Exception):
+    """There is no engine to talk to; the text is one sentence with the fix."""
+
+
+class Link:
+    """The session with the engine, and the engine's process if we have started it."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.started: launcher.Engine | None = None
+        self.welcome: Welcome | None = None
+        self.problem = ""
+
+    @property
+    def connected(self) -> bool:
+        """Is there a session that has not been lost?"""
+        return self.session is not None and self.session.alive
+
+    def get(self) -> Session:
+        """The session, newly made if there is none. Starts the engine of this computer if it does not run.
+
+        Raises `EngineError`.
+        """
+        if not self.connected:
+            self._forget_session()
+            self.problem = ""
+            try:
+                self.session = self._connect(engine_settings())
+            except (WireError, launcher.LaunchError) as error:
+                raise EngineError(str(error)) from error
+        return self.session
+
+    def _connect(self, settings: EngineSettings) -> Session:
+        if not settings.address:
+            return Session(self._own_address(settings), Credentials.local(), timeout=settings.timeout)
+        if stays_here(settings.address) and not settings.public_key:
+            return Session(settings.address, Credentials.local(), timeout=settings.timeout)
+        _require_network(settings.address)
+        if not settings.public_key:
+            raise EngineError("An engine on another computer needs its public key: enter it in the preferences.")
+        return Session(settings.address, Credentials.remote(settings.public_key), timeout=settings.timeout)
+
+    def _own_address(self, settings: EngineSettings) -> str:
+        running = launcher.find_engine()
+        if running is None:
+            self.started = launcher.start_engine(launcher.find_python(settings.python), device=settings.device)
+            running = self.started.record
+        return running.address
+
+    def lost(self, sentence: str) -> None:
+        """The session has ended by itself."""
+        self.problem, self.welcome = sentence, None
+
+    def disconnect(self) -> None:
+        """End the session, and the engine if it is ours."""
+        self._forget_session()
+        if self.started is not None:
+            self.started.stop()
+        self.started, self.problem = None, ""
+
+    def _forget_session(self) -> None:
+        if self.session is not None:
+            self.session.close()
+        self.session = self.welcome = None
+
+    def state(self) -> str:
+        """One line for the panel."""
+        if self.connected and self.welcome:
+            return f"Ready: {self.welcome.device}, engine {self.welcome.engine_version}"
+        if self.connected:
+            return "Connecting ..."
+        return self.problem or "Not running"
+
+
+def _require_network(address: str) -> None:
+    if stays_here(address) or bpy.app.online_access:
+        return
+    raise EngineError(
+        f"The engine at {address} is on another computer: turn on Preferences, System, Allow Online Access, or use this one."
+    )
+
+
+LINK = Link()

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The jobs of this Blender: handed to the engine, followed by a timer, and landed on the main thread.
+
+`tick` is the timer's function. In background mode there is no event loop, so `wait` calls it instead.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import bpy
+
+from .engine import LINK
+from .session import Connected, Event, JobDone, JobEnded, JobProgress, Lost
+from .wire import ChannelImage, Result, Submit
+
+TICK_SECONDS = 0.1
+HISTORY = 20
+RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
+
+Land = Callable[[Result, "Job"], str]
+"""Turns a result into datablocks; gives a line about what was made."""
+
+
+@dataclass
+class Job:
+    """One job, as the panel shows it. `line` is a sentence: how far it is, what was made, or why not."""
+
+    submit: Submit
+    title: str
+    land: Land
+    state: str = RUNNING
+    line: str = "Waiting"
+    factor: float = 0.0
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> str:
+        """The job's name on the wire."""
+        return self.submit.job_id
+
+    def end(self, state: str, line: str) -> None:
+        """Nothing more will happen."""
+        self.state, self.line, self.factor = state, line, 0.0
+
+
+JOBS: list[Job] = []
+"""Newest last; the ended ones are kept as history."""
+
+
+def start(
+    task: str, model: str, inputs: dict[str, ChannelImage], outputs: tuple[str, ...], options: dict, title: str, land: Land
+) -> Job:
+    """Send a job to the engine and follow it. Raises `EngineError` if there is none, `WireError` if it cannot be sent."""
+    session = LINK.get()
+    job = Job(Submit(uuid.uuid4().hex, task, model, inputs, outputs, options), title, land)
+    session.submit(job.submit)
+    JOBS.append(job)
+    del JOBS[:-HISTORY]
+    if not bpy.app.background and not bpy.app.timers.is_registered(tick):
+        bpy.app.timers.register(tick, first_interval=TICK_SECONDS)
+    return job
+
+
+def running() -> list[Job]:
+    """The jobs that have not ended."""
+    return [job for job in JOBS if job.state == RUNNING]
+
+
+def cancel(job: Job) -> None:
+    """Ask for a job's end; it ends with the engine's answer."""
+    if LINK.session is not None:
+        LINK.session.cancel(job.job_id)
+
+
+def tick() -> float | None:
+    """Take what the engine has said; None when there is nothing more to wait for, so that the timer ends."""
+    session = LINK.session
+    for event in session.drain() if session is not None else ():
+        _on_event(event)
+    _redraw()
+    if running() and (session is None or not session.alive):
+        _end_orphans()
+    return TICK_SECONDS if running() else None
+
+
+def wait(job: Job, timeout: float) -> None:
+    """Wait for a job's end, for scripts and render farms; after `timeout` seconds it is cancelled and has failed."""
+    deadline = time.monotonic() + timeout
+    while job.state == RUNNING and time.monotonic() < deadline:
+        tick()
+        time.sleep(0.01)
+    if job.state == RUNNING:
+        cancel(job)
+        job.end(FAILED, f"The engine did not finish within {timeout:.0f} s; the job was cancelled. Give it more time.")
+
+
+def _on_event(event: Event) -> None:
+    if isinstance(event, Connected):
+        LINK.welcome = event.welcome
+    elif isinstance(event, Lost):
+        LINK.lost(event.sentence)
+    else:
+        _on_job_event(event)
+
+
+def _on_job_event(event: JobProgress | JobDone | JobEnded) -> None:
+    job_id = event.job_id if isinstance(event, JobEnded) else _message(event).job_id
+    job = next((job for job in JOBS if job.job_id == job_id), None)
+    if job is None or job.state != RUNNING:
+        return
+    if isinstance(event, JobProgress):
+        _show_progress(job, event)
+    elif isinstance(event, JobDone):
+        _land(job, event.result)
+    else:
+        job.end(CANCELLED if event.code == "cancelled" else FAILED, event.sentence)
+
+
+def _message(event: JobProgress | JobDone):
+    return event.progress if isinstance(event, JobProgress) else event.result
+
+
+def _show_progress(job: Job, event: JobProgress) -> None:
+    progress = event.progress
+    job.factor = progress.step / progress.total if progress.total else 0.0
+    left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left else ""
+    job.line = f"{progress.stage.capitalize()} {progress.step}/{progress.total}{left}" if progress.total else "Loading the model"
+
+
+def _land(job: Job, result: Result) -> None:
+    """Make datablocks; only then may the engine forget the result. A mistake of ours ends the job with a sentence."""
+    try:
+        job.end(DONE, job.land(result, job))
+    except Exception as error:  # whatever it is, the user gets a sentence, and the result stays with the engine
+        job.end(FAILED, f"The result could not be made into datablocks ({type(error).__name__}: {error}).")
+        raise
+    LINK.session.acknowledge(job.job_id)
+
+
+def _end_orphans() -> None:
+    for job in running():
+        job.end(FAILED, LINK.problem or "The connection to the engine was closed.")
+
+
+def _redraw() -> None:
+    for window in bpy.context.window_manager.windows if bpy.context.window_manager else ():
+        for area in window.screen.areas:
+            if area.type in {"VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"}:
+                area.tag_redraw()
+
+
+def stop() -> None:
+    """For unregister: no timer, no session, no engine of ours."""
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+    LINK.disconnect()
+    JOBS.clear()

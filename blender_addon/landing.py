@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results become images, materials and node groups, each with the record of how it was made."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import bpy
+
+from . import compositing, images, materials
+from .jobs import Job
+from .wire import Result
+
+PREFIX = "teamwork_"
+
+
+def _mark(datablock: bpy.types.ID, result: Result, job: Job, source: str, channel: str = "") -> None:
+    """Provenance, as custom properties: enough to make the same again."""
+    info = result.info
+    facts = {
+        "task": job.submit.task,
+        "channel": channel,
+        "model": job.submit.model,
+        "model_hash": str(info.get("model_hash", "")),
+        "seed": info.get("seed", 0),
+        "steps": info.get("steps", 0),
+        "seconds": info.get("seconds", 0.0),
+        "job": job.job_id,
+        "source": source,
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    for name, value in facts.items():
+        datablock[PREFIX + name] = value
+    job.made.append(datablock.name)
+
+
+def _images(result: Result, job: Job, base: str, source: str) -> dict[str, bpy.types.Image]:
+    made = {}
+    for channel, output in result.outputs.items():
+        made[channel] = images.create(f"{base} {channel}", output.data, channel)
+        _mark(made[channel], result, job, source, channel)
+    return made
+
+
+def land_material(result: Result, job: Job, *, name: str, source: str, target: str = "") -> str:
+    """Images and a material; put on the object `target` if it is still there and takes materials."""
+    textures = _images(result, job, name, source)
+    scale = float(result.info.get("height_scale", 0.0))
+    material = materials.build(name, textures, scale)
+    _mark(material, result, job, source)
+    if not target:
+        return f"Made the material {material.name}"
+    if materials.apply_to(bpy.data.objects.get(target), material):
+        return f"Made the material {material.name} and put it on {target}"
+    material.use_fake_user = True
+    return f"Made the material {material.name}; the object {target} is gone, so it is on nothing yet"
+
+
+def land_decomposition(result: Result, job: Job, *, name: str, source: str) -> str:
+    """One image for each channel, and a compositor group that recomposes them."""
+    parts = _images(result, job, name, source)
+    group = compositing.recompose_group(f"{name} recomposed", parts)
+    if group is None:
+        return f"Made {len(parts)} images of {name}"
+    group.use_fake_user = True
+    _mark(group, result, job, source)
+    return f"Made {len(parts)} images of {name}, and the compositor group {group.name}"
+
+
+def land_render(result: Result, job: Job, *, name: str, source: str) -> str:
+    """The shaded picture as an image."""
+    image = images.create(name, result.outputs["image"].data, "image")
+    image.use_fake_user = True
+    _mark(image, result, job, source, "image")
+    return f"Made the image {image.name}"

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operators of all tasks share: their common settings, and how a job is sent and waited for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import FloatProperty, IntProperty, StringProperty
+
+from .. import images, jobs
+from ..engine import EngineError
+from ..images import ImageError
+from ..passes import PassError
+from ..wire import ChannelImage, WireError
+
+MISTAKES = (ImageError, PassError, EngineError, WireError)
+"""What an operator turns into a sentence."""
+
+
+class TaskOperator(bpy.types.Operator):
+    """Sends one job. In a window it returns at once; in background mode it waits up to `timeout` seconds."""
+
+    bl_options = {"REGISTER"}
+
+    model: StringProperty(name="Model", description="Which team makes the result", default="nano")
+    seed: IntProperty(name="Seed", description="Another seed gives another answer", min=0, default=0)
+    steps: IntProperty(name="Steps", description="Denoising steps; 0 lets the model choose", min=0, max=1000, default=0)
+    size: IntProperty(
+        name="Working Size",
+        description="Longest side in pixels at which the network looks at the picture; 0 lets the model choose",
+        min=0,
+        max=4096,
+        default=0,
+    )
+    timeout: FloatProperty(
+        name="Timeout", description="In background mode: seconds to wait for the result", min=1.0, default=600.0
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Send the job, and say in one sentence what is wrong if it cannot be sent."""
+        try:
+            job = self.send(context)
+        except MISTAKES as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return self._wait(job) if bpy.app.background else self._leave(job)
+
+    def send(self, context: bpy.types.Context) -> jobs.Job:
+        """Start the job; raises one of `MISTAKES`."""
+        raise NotImplementedError
+
+    def job_options(self) -> dict[str, int]:
+        """What goes along with the job."""
+        return {"seed": self.seed, "steps": self.steps, "size": self.size}
+
+    def _wait(self, job: jobs.Job) -> set[str]:
+        jobs.wait(job, self.timeout)
+        done = job.state == jobs.DONE
+        self.report({"INFO" if done else "ERROR"}, job.line)
+        return {"FINISHED"} if done else {"CANCELLED"}
+
+    def _leave(self, job: jobs.Job) -> set[str]:
+        self.report({"INFO"}, f"{job.title}: sent to the engine")
+        return {"FINISHED"}
+
+
+class ImageOperator(TaskOperator):
+    """A task on one image: a file, or an image of this .blend file."""
+
+    filepath: StringProperty(name="File", description="The picture's file", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    image: StringProperty(name="Image", description="Name of an image in this file, instead of a file")
+
+    def picture(self, context: bpy.types.Context) -> tuple[str, ChannelImage]:
+        """The picture's name and its scene-linear pixels. Raises `ImageError`."""
+        source = self._source(context)
+        name = Path(source.name).stem if self.filepath else source.name
+        return name, ChannelImage(images.read(source), "scene-linear")
+
+    def _source(self, context: bpy.types.Context) -> bpy.types.Image:
+        if self.filepath:
+            return images.load(self.filepath)
+        if self.image:
+            return images.find(self.image)
+        shown = getattr(context.space_data, "image", None)
+        if shown is None:
+            raise ImageError("No picture was chosen: open one in the Image Editor, or choose a file.")
+        return shown
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for a file, unless an image is at hand."""
+        if self.filepath or self.image or getattr(context.space_data, "image", None):
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panels edit; kept with the scene."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, IntProperty, PointerProperty, StringProperty
+
+
+class TeamworkSettings(bpy.types.PropertyGroup):
+    """The settings of the next job of each task."""
+
+    picture: PointerProperty(name="Picture", description="The photo or image to work on", type=bpy.types.Image)
+    model: StringProperty(name="Model", description="Which team makes the result", default="nano")
+    seed: IntProperty(name="Seed", description="Another seed gives another answer", min=0)
+    steps: IntProperty(name="Steps", description="Denoising steps; 0 lets the model choose", min=0, max=1000)
+    size: IntProperty(name="Working Size", description="Longest side that the network sees; 0 lets the model choose", min=0, max=4096)
+    apply: BoolProperty(name="Put on Active Object", description="Put the material into the active slot", default=True)
+    samples: IntProperty(name="Samples", description="Cycles samples for the passes", min=1, max=4096, default=4)
+
+
+CLASSES = (TeamworkSettings,)
+
+
+def register() -> None:
+    """Give every scene its settings."""
+    bpy.types.Scene.teamwork = PointerProperty(type=TeamworkSettings)
+
+
+def unregister() -> None:
+    """Take them away."""
+    del bpy.types.Scene.teamwork
