@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo's main job: Blender with the add-on, an engine of its own, and the three tasks. Run by `demo.py`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import demo_report as report
+from .demo import arguments
+from .demo_report import Stages
+
+HOME_VARIABLE = "TEAMWORK_HOME"
+PHOTO = "brick.png"
+SCENE_SAMPLES = 4
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text is one sentence."""
+
+
+def default_photo() -> Path:
+    """Bricks, 512 x 512, grey: CC0, comes with scikit-image."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / PHOTO
+
+
+def do(operator: Callable, **settings: Any) -> None:
+    """Run an operator; what it reports as an error becomes a `DemoError`."""
+    try:
+        operator(**settings)
+    except RuntimeError as error:
+        raise DemoError(str(error).removeprefix("Error: ").strip()) from error
+
+
+def photo_to_material(photo: Path, out: Path, stages: Stages) -> None:
+    """Maps as PNG, a packed .blend, and a render of the material."""
+    import bpy
+
+    from blender_addon import images
+
+    with stages.time("photo -> material"):
+        do(bpy.ops.teamwork.material_from_image, filepath=str(photo), material_name=photo.stem)
+    material = bpy.data.materials[photo.stem]
+    maps = {i["teamwork_channel"]: i for i in bpy.data.images if i.get("teamwork_task") == "material"}
+    for channel, image in maps.items():
+        images.save_png(image, out / f"{channel}.png")
+        stages.made(f"{channel}.png", "map of the material")
+    with stages.time("material preview (Cycles)"):
+        _preview(material, out / "material_preview.png")
+    stages.made("material_preview.png", "the material on a ball and a tile")
+    _save(material, out / "material.blend")
+    stages.made("material.blend", "the material, textures packed")
+
+
+def _preview(material: Any, path: Path) -> None:
+    from .cycles.preview import render_material_preview
+
+    render_material_preview(material, path, size=512, samples=48)
+
+
+def _save(material: Any, path: Path) -> None:
+    """A file with the material on a plane, without the photo that it came from."""
+    import bpy
+
+    bpy.ops.mesh.primitive_plane_add(size=2)
+    bpy.context.object.data.materials.append(material)
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), check_existing=False, compress=True)
+
+
+def shade_scene(size: int, samples: int, out: Path, stages: Stages) -> dict[str, np.ndarray]:
+    """Reference and neural shading of the still life; gives Blender's ground truth of every channel."""
+    import bpy
+
+    from blender_addon import images, passes
+
+    from .cycles.scene import build_demo_scene
+
+    scene = build_demo_scene(size)
+    with stages.time(f"reference (Cycles, {samples} samples)"):
+        truth = {name: channel.data for name, channel in passes.render_truth(scene, samples=samples).items()}
+    images.save_png(images.create("reference", truth["image"], "image"), out / "reference.png")
+    stages.made("reference.png", f"Cycles, {samples} samples, denoised")
+    with stages.time("scene -> neural shading"):
+        do(bpy.ops.teamwork.neural_render, samples=SCENE_SAMPLES, image_name="neural_shading")
+    shaded = bpy.data.images["neural_shading"]
+    images.save_png(shaded, out / "neural_shading.png")
+    start = passes.render_channels(scene, samples=SCENE_SAMPLES)["image"].data
+    images.save_png(images.create("noisy", start, "image"), out / "noisy.png")
+    error = report.display_error(images.read(shaded), truth["image"])
+    noise = report.display_error(start, truth["image"])
+    stages.made("neural_shading.png", f"the engine's picture of {SCENE_SAMPLES}-sample passes", error)
+    stages.made("noisy.png", f"what it was made from: Cycles, {SCENE_SAMPLES} samples", noise)
+    return truth
+
+
+def decompose(truth: dict[str, np.ndarray], out: Path, stages: Stages) -> None:
+    """The reference taken apart, each channel beside Blender's own pass."""
+    import bpy
+
+    from blender_addon import images
+
+    with stages.time("intrinsic decomposition"):
+        do(bpy.ops.teamwork.decompose_image, image="reference")
+    made = {i["teamwork_channel"]: report.wire_values(i) for i in bpy.data.images if i.get("teamwork_task") == "decompose"}
+    errors = report.save_sheet(made, truth, out / "decomposition.png")
+    stages.made("decomposition.png", "each channel beside Blender's own pass")
+    for channel, error in errors.items():
+        stages.made(f"  {channel}", "against Blender's pass", error)
+
+
+def run(photo: Path, out: Path, size: int, samples: int) -> None:
+    """The whole job. Raises `DemoError`."""
+    import bpy
+
+    import blender_addon
+    from blender_addon import launcher
+
+    stages = Stages(out)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    blender_addon.register()  # not through the preferences, which an empty file resets
+    with stages.time("start the engine"):
+        engine = launcher.start_engine(Path(sys.executable))
+    try:
+        do(bpy.ops.teamwork.test_engine)
+        photo_to_material(photo, out, stages)
+        truth = shade_scene(size, samples, out, stages)
+        decompose(truth, out, stages)
+    finally:
+        blender_addon.unregister()
+        engine.stop()
+    print(stages.table(), flush=True)
+
+
+def main() -> int:
+    """Run with the words of `demo.py`; 2 and a sentence for what the user can mend."""
+    options = arguments().parse_args()
+    out = options.out.absolute()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        os.environ[HOME_VARIABLE] = str(out / ".engine")
+        from blender_addon.launcher import LaunchError
+
+        try:
+            run(options.photo or default_photo(), out, options.size, options.samples)
+        except LaunchError as error:
+            raise DemoError(str(error)) from error
+    except (DemoError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # Blender's module may hang on its way out
