@@ -48,11 +48,12 @@ class Diagnosis:
             self._judge(event)
 
     def _judge(self, event: int) -> None:
-        """An engine that we have spoken to is the right one; a refusal of the key outweighs the retries after it."""
-        refused = self._cause is _UNLISTED and event in (zmq.EVENT_CONNECT_RETRIED, zmq.EVENT_CONNECTED)
+        """An engine that we have spoken to is the right one; what a connection met outweighs the retries after it."""
         if self._met:
             self._cause = _SILENT
-        elif not refused:
+        elif event == zmq.EVENT_CONNECT_RETRIED and self._cause in (_UNLISTED, _OTHER_KEY):
+            return
+        elif event != zmq.EVENT_CONNECTED or self._cause is not _UNLISTED:
             self._cause = _CAUSES[event]
 
     def close(self) -> None:

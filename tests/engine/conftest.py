@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real engines, as processes of their own, and clients of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blender_addon.wire import ChannelImage, Client, Credentials, Submit, read_engine_record
+from tests.core.tiny import tiny_adapter, tiny_base
+
+ROOT = Path(__file__).resolve().parents[2]
+CHANNELS = ("image", "albedo", "normals", "roughness", "metalness", "depth")
+ALL = tuple(f"{c}.in" for c in CHANNELS) + tuple(f"{c}.out" for c in (*CHANNELS[1:], "diffuseshading", "inverseshading"))
+
+
+class Engine:
+    """A server process with a home of its own."""
+
+    def __init__(self, home: Path, models: Path, *words: str) -> None:
+        self.home, self.log = home, home.with_suffix(".log")
+        command = [sys.executable, "-m", "engine_server", "serve", "--address", "127.0.0.1:0", "--home", str(home), *words]
+        with self.log.open("wb") as log:
+            variables = os.environ | {"TEAMWORK_MODELS": str(models), "TEAMWORK_HOME": str(home)}
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=variables)
+        self.address = self._ready()
+
+    def _ready(self) -> str:
+        for _ in range(600):
+            record = read_engine_record(self.home)
+            if record and record.pid == self.process.pid:
+                return record.address
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+        raise AssertionError("the engine did not get ready")
+
+    def client(self, **settings) -> Client:
+        """A client with the home's own key."""
+        return Client(self.address, Credentials.local(self.home), **settings)
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """A folder with a tiny random team that has every channel."""
+    folder = tmp_path_factory.mktemp("models")
+    base = tiny_base("SD3", folder / "tiny" / "base")
+    tiny_adapter(base, folder / "tiny" / "team.safetensors", teammates=ALL)
+    (folder / "tiny" / "team.json").write_text('{"native_size": 16, "default_steps": 2, "licence": "CC0-1.0"}')
+    return folder
+
+
+@pytest.fixture
+def launch(tmp_path, models):
+    """Start engines; they end with the test."""
+    started: list[Engine] = []
+
+    def start(*words: str, name: str = "home") -> Engine:
+        started.append(Engine(tmp_path / name, models, *words))
+        return started[-1]
+
+    yield start
+    for engine in started:
+        engine.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, models):
+    """One engine for the tests of a module that do not harm it."""
+    engine = Engine(tmp_path_factory.mktemp("engine") / "home", models)
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture
+def client(shared):
+    """A client of the shared engine."""
+    with shared.client() as each:
+        yield each
+
+
+def picture(height: int = 12, width: int = 20, components: int = 3) -> ChannelImage:
+    """A seeded picture."""
+    return ChannelImage(np.random.default_rng(0).random((height, width, components), np.float32), "scene-linear")
+
+
+def submit(job_id: str, task: str = "echo", outputs: tuple[str, ...] = (), model: str = "tiny", **options) -> Submit:
+    """A job on a picture."""
+    return Submit(job_id, task, model, {"image": picture()}, outputs, options)
