@@ -42,11 +42,10 @@ def height(normals: np.ndarray) -> tuple[ChannelImage, float]:
     return ChannelImage(values[..., None], channels.DATA), float(scale)
 
 
-def residual(image: np.ndarray, answers: dict[str, np.ndarray], exposure: float) -> ChannelImage:
-    """image - diffuse * diffuseshading, scene-linear; so the parts always add up to the image exactly."""
-    diffuse = colour.display_decode(answers["albedo"]) * (1.0 - answers["metalness"])
-    shading = colour.display_decode(answers["diffuseshading"]) / np.float32(exposure)
-    return ChannelImage(colour.residual(channels.three_components(image), diffuse, shading), channels.SCENE_LINEAR)
+def residual(image: np.ndarray, albedo: np.ndarray, metalness: np.ndarray, diffuseshading: np.ndarray) -> ChannelImage:
+    """image - albedo (1 - metalness) diffuseshading, all of them scene-linear wire values, so that just these parts add up."""
+    seen = channels.three_components(colour.finite(image))
+    return ChannelImage(colour.residual(seen, albedo * (1.0 - metalness), diffuseshading), channels.SCENE_LINEAR)
 
 
 def shaded(given: dict[str, ChannelImage], inverse_shading: np.ndarray, exposure: float) -> ChannelImage:

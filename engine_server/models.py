@@ -124,8 +124,6 @@ def _numbers_in(path: Path) -> int:
 
 
 def locate(name: str) -> str:
-    """What loads the team of that name: the name itself if it is bundled, else its base and adapter with a + between."""
+    """What `load_team` loads the team of that name by: its folder, or the name itself if there is none."""
     folder = team_folders().get(name)
-    if folder is None or folder.parent == BUNDLED:
-        return name
-    return f"{folder / 'base'}+{folder / 'team.safetensors'}"
+    return str(folder) if folder else name

@@ -187,7 +187,8 @@ class _Run:
             image, info["height_scale"] = derive.height(answers["normals"])
             return image
         if name == "residual":
-            return derive.residual(self.wire["image"].data[..., :3], answers, self.exposure)
+            parts = {n: self._output(n, answers, info).data for n in self.task.made_from[name]}
+            return derive.residual(self.wire["image"].data, **parts)
         if self.task.name == "shade":
             return derive.shaded(self.wire, answers["inverseshading"], self.exposure)
         if name in self.wire:

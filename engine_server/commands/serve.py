@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import zmq
 from blender_addon.wire import WireError, full_address, home_folder
 
 from ..logs import set_up_logging
+from ..models import FOLDERS_VARIABLE
 from ..server import Server
 from ..settings import Settings
 
@@ -56,6 +58,9 @@ def _refuse(sentence: str) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
+    # Workers find teams by the environment, which they inherit.
+    listed = [*(str(folder.absolute()) for folder in args.models), os.environ.get(FOLDERS_VARIABLE, "")]
+    os.environ[FOLDERS_VARIABLE] = os.pathsep.join(filter(None, listed))
     return Settings(
         home=home_folder(args.home),
         address=full_address(args.address),

@@ -41,16 +41,18 @@ def bundled_teams() -> list[str]:
 def load_team(
     base: str | Path = "nano", adapter: str | Path | None = None, device: str = "cpu", dtype: str = "float32"
 ) -> Team:
-    """Load a team: a bundled one by its name, or a base (folder or hub name) with an adapter file.
+    """Load a team: a bundled one by its name, a team's folder, or a base (folder or hub name) with an adapter file.
 
-    `dtype` is float32, bfloat16 or float16. Raises `TeamError` (a ValueError) with a sentence that says what is wrong.
+    A team's folder holds `base/`, `team.safetensors` and `team.json`. `dtype` is float32, bfloat16 or float16. Raises
+    `TeamError` (a ValueError) with a sentence that says what is wrong.
     """
     precision = getattr(torch, dtype, None)
     if precision not in (torch.float32, torch.bfloat16, torch.float16):
         raise TeamError(f"dtype is {dtype!r}; expected float32, bfloat16 or float16.")
+    _check_device(device)
     settings: dict = {}
     if adapter is None:
-        base, adapter, settings = _bundled(str(base))
+        base, adapter, settings = _team_folder(str(base))
     checkpoint = read_checkpoint(adapter)
     frozen = load_base(base, device, precision)
     if checkpoint.config.family != frozen.family:
@@ -63,12 +65,27 @@ def load_team(
     return Team(frozen, roster, settings.get("default_steps", 50), settings.get("native_size"), fingerprint)
 
 
-def _bundled(name: str) -> tuple[Path, Path, dict]:
-    if name not in bundled_teams():
+def _check_device(device: str) -> None:
+    """Raise `TeamError` if this computer has no such device."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise TeamError(f"The device {device!r} is not there ({_first_line(error)}); cpu always is.") from error
+
+
+def _team_folder(name: str) -> tuple[Path, Path, dict]:
+    folder = Path(name) if (Path(name) / "team.safetensors").is_file() else BUNDLED / name
+    if not (folder / "team.safetensors").is_file():
         names = ", ".join(bundled_teams()) or "none"
         raise TeamError(f"There is no bundled team {name!r} (there are: {names}); for another base give adapter=, too.")
-    folder = BUNDLED / name
-    return folder / "base", folder / "team.safetensors", json.loads((folder / "team.json").read_text(encoding="utf-8"))
+    return folder / "base", folder / "team.safetensors", _settings(folder / "team.json")
+
+
+def _settings(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise TeamError(f"{path} is not a JSON file.") from error
 
 
 def load_base(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Base:

@@ -85,7 +85,7 @@ def test_mixed_precision_is_near_the_full_one(samples, base, tmp_path):
         stage.noise.set_state(start)
         latents = {n: torch.ones(2, stage.base.channels, 4, 4) for n in (*given, *wanted)}
         with mixed_precision(precision):
-            losses.append(float(stage._loss(given, wanted, latents)))
+            losses.append(stage._loss(given, wanted, latents).item())
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The session thread and the launcher, with real engines and without Blender."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blender_addon import launcher
+from blender_addon.session import Connected, JobDone, JobEnded, JobProgress, Lost, Session
+from blender_addon.wire import ChannelImage, Credentials, Submit
+
+PYTHON = Path(sys.executable)
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """An engine of the launcher's."""
+    started = launcher.start_engine(PYTHON, tmp_path / "home")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def session(engine, tmp_path):
+    """A session with it."""
+    made = Session(engine.record.address, Credentials.local(tmp_path / "home"), timeout=1.5)
+    yield made
+    made.close()
+
+
+def job(name: str, **options) -> Submit:
+    image = ChannelImage(np.ones((4, 4, 3), np.float32), "scene-linear")
+    return Submit(name, "echo", "", {"image": image}, (), options)
+
+
+def until(session: Session, kind: type, seconds: float = 20.0):
+    """The first event of a kind; those before it are dropped, those after it stay."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        while session._events:
+            event = session._events.popleft()
+            if isinstance(event, kind):
+                return event
+        time.sleep(0.01)
+    raise AssertionError(f"no {kind.__name__}")
+
+
+def test_a_job_from_connection_to_result(session):
+    assert until(session, Connected).welcome.device == "cpu"
+    session.submit(job("a", steps=3, seconds_per_step=0.05))
+    assert until(session, JobProgress).progress.job_id == "a"
+    assert until(session, JobDone).result.outputs["image"].data.shape == (4, 4, 3)
+    session.acknowledge("a")
+
+
+def test_cancel_ends_the_job(session):
+    session.submit(job("b", steps=1000, seconds_per_step=0.05))
+    until(session, JobProgress)
+    session.cancel("b")
+    assert until(session, JobEnded).code == "cancelled"
+
+
+def test_a_refused_job_ends_with_its_sentence(session):
+    session.submit(Submit("c", "material", "none", job("x").inputs, (), {}))
+    ended = until(session, JobEnded)
+    assert ended.code == "unknown-model" and "none" in ended.sentence
+
+
+def test_a_killed_engine_ends_every_job_with_a_sentence(engine, session):
+    session.submit(job("d", steps=1000, seconds_per_step=0.05))
+    until(session, JobProgress)
+    engine.process.kill()
+    ended = until(session, JobEnded)
+    assert ended.job_id == "d" and ended.code == "lost" and ended.sentence.endswith(".")
+    assert until(session, Lost).sentence == ended.sentence
+    assert not session.alive
+
+
+def test_nobody_there_is_one_sentence_also_for_a_waiting_job(tmp_path):
+    session = Session("127.0.0.1:1", Credentials.local(tmp_path), timeout=0.5)
+    session.submit(job("e"))
+    assert "start the engine" in until(session, JobEnded).sentence
+    session.close()
+
+
+def test_draining_keeps_to_its_time(session):
+    session._events.extend(Lost(str(i)) for i in range(100_000))
+    started = time.monotonic()
+    taken = session.drain(0.002)
+    assert 0 < len(taken) < 100_000 and time.monotonic() - started < 0.1
+    session._events.clear()
+
+
+def test_closing_leaves_no_thread(engine, tmp_path):
+    session = Session(engine.record.address, Credentials.local(tmp_path / "home"))
+    until(session, Connected)
+    session.close()
+    assert "teamwork-session" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_running_engine_is_found_and_a_stopped_one_is_not(engine, tmp_path):
+    assert launcher.find_engine(tmp_path / "home") == engine.record
+    engine.stop()
+    assert launcher.find_engine(tmp_path / "home") is None and not engine.running
+
+
+def test_a_python_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv(launcher.PYTHON_VARIABLE, "/nowhere/python")
+    with pytest.raises(launcher.LaunchError, match="no Python at /nowhere/python"):
+        launcher.find_python()
+
+
+def test_without_any_environment_the_sentence_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.delenv(launcher.PYTHON_VARIABLE, raising=False)
+    monkeypatch.setattr(launcher, "ROOT", tmp_path)
+    with pytest.raises(launcher.LaunchError, match="preferences"):
+        launcher.find_python()
+
+
+def test_an_engine_that_cannot_start_says_its_last_words(tmp_path):
+    with pytest.raises(launcher.LaunchError, match="ended at once") as caught:
+        launcher.start_engine(PYTHON, tmp_path / "home", device="")
+        launcher.start_engine(Path("/bin/false"), tmp_path / "home2")
+    assert str(tmp_path) in str(caught.value)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tasks with a tiny real team: through the engine, and directly over odd pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from blender_addon.wire import ChannelImage, JobFailed, Submit
+from engine_server.errors import TaskError
+from engine_server.models import locate
+from engine_server.tasks import TASKS, TaskRunner
+from tests.core.tiny import tiny_adapter, tiny_base
+
+from .conftest import picture, submit
+
+
+@pytest.fixture(scope="module")
+def runner(models):
+    """A runner, and the tiny team's name for it."""
+    return TaskRunner(), str(models / 'tiny')
+
+
+def ask(runner, task: str, inputs: dict, outputs: tuple = (), **options):
+    """Run a job directly."""
+    return runner[0].run(Submit("j", task, runner[1], inputs, outputs, options), lambda *step: None)
+
+
+def g_buffers(height: int = 20, width: int = 24) -> dict[str, ChannelImage]:
+    """A scene's channels with a background on top."""
+    random = np.random.default_rng(3)
+    depth = random.uniform(1, 9, (height, width, 1)).astype(np.float32)
+    depth[:5] = 1e10
+    normals = np.zeros((height, width, 3), np.float32) + np.float32([0, 0, 1])
+    unit = {n: random.random((height, width, 1), np.float32) for n in ("roughness", "metalness")}
+    return {
+        "image": ChannelImage(random.random((height, width, 3), np.float32) * 3, "scene-linear"),
+        "albedo": ChannelImage(random.random((height, width, 3), np.float32), "scene-linear"),
+        "normals": ChannelImage(normals, "camera-normal"),
+        "depth": ChannelImage(depth, "data"),
+        **{n: ChannelImage(v, "data") for n, v in unit.items()},
+    }
+
+
+def test_material_over_the_wire(client):
+    result = client.run(submit("m1", "material", seed=5), timeout=60)
+    assert set(result.outputs) == {"albedo", "roughness", "metalness", "normals", "height"}
+    assert result.outputs["normals"].space == "tangent-normal"
+    assert np.allclose(np.linalg.norm(result.outputs["normals"].data, axis=-1), 1, atol=1e-3)
+    assert result.info["height_scale"] > 0 and result.info["seed"] == 5 and result.info["steps"] == 2
+    assert result.info["model"] == "tiny" and len(result.info["model_hash"]) >= 8
+
+
+def test_the_same_seed_gives_the_same_material(client):
+    results = [client.run(submit(f"s{i}", "material", ("albedo",), seed=i // 2), timeout=60) for i in range(3)]
+    a, b, c = (r.outputs["albedo"].data for r in results)
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+
+
+def test_what_the_team_cannot_make_is_named_with_what_it_can(client):
+    with pytest.raises(JobFailed, match=r"makes albedo, roughness, metalness, normals, height; 'specular' was requested"):
+        client.run(submit("c1", "material", ("specular",)), timeout=60)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3), (1, 40, 3), (33, 70, 3), (17, 9, 1), (12, 12, 4), (12, 12, 2)], ids=str
+)
+def test_material_of_any_size_and_any_components(runner, shape):
+    image = ChannelImage(np.random.default_rng(1).random(shape, np.float32), "scene-linear")
+    made, _ = ask(runner, "material", {"image": image})
+    for name, output in made.items():
+        assert output.data.shape[:2] == shape[:2], name
+        assert np.isfinite(output.data).all()
+
+
+def test_a_wide_picture_comes_back_at_the_largest_size(runner):
+    image = ChannelImage(np.full((4, 8000, 3), 0.5, np.float32), "scene-linear")
+    made, info = ask(runner, "material", {"image": image}, ("roughness",))
+    assert made["roughness"].data.shape == (2, 4096, 1) and (info["width"], info["height"]) == (4096, 2)
+
+
+def test_nan_and_infinities_are_survived(runner):
+    values = np.random.default_rng(1).random((16, 16, 3)).astype(np.float32)
+    values[0, 0], values[1, 1], values[2, 2] = np.nan, np.inf, -np.inf
+    made, _ = ask(runner, "decompose", {"image": ChannelImage(values, "scene-linear")})
+    assert all(np.isfinite(output.data).all() for output in made.values())
+
+
+@pytest.mark.parametrize("brightness", [0.5, 20.0])
+def test_the_parts_add_up_to_the_image(runner, brightness):
+    image = ChannelImage(np.random.default_rng(2).random((18, 22, 3), np.float32) * np.float32(brightness), "scene-linear")
+    made, _ = ask(runner, "decompose", {"image": image})
+    assert set(made) == set(TASKS["decompose"].outputs)
+    parts = {name: output.data for name, output in made.items()}
+    whole = parts["albedo"] * (1 - parts["metalness"]) * parts["diffuseshading"] + parts["residual"]
+    assert np.allclose(whole, image.data, atol=1e-4 * brightness)
+    assert made["normals"].space == "camera-normal"
+
+
+def test_shading_keeps_the_background_and_makes_the_rest(runner):
+    buffers = g_buffers()
+    made, _ = ask(runner, "shade", buffers)
+    assert np.array_equal(made["image"].data[:5], buffers["image"].data[:5])
+    assert not np.allclose(made["image"].data[5:], buffers["image"].data[5:])
+
+
+def test_given_maps_are_kept(runner):
+    given = ChannelImage(np.full((16, 16, 1), 0.25, np.float32), "data")
+    inputs = {"image": picture(16, 16), "roughness": given}
+    made, _ = ask(runner, "material", inputs, ("roughness", "albedo"))
+    assert np.array_equal(made["roughness"].data, given.data)
+
+
+@pytest.mark.parametrize(
+    ("task", "inputs", "words"),
+    [
+        ("material", {}, "needs the channel 'image'"),
+        ("decompose", {"albedo": picture()}, "takes image; 'albedo' was given"),
+        ("shade", {"image": picture()}, "needs the channel 'albedo'"),
+        ("material", {"image": picture(), "albedo": picture(5, 5)}, "differ in size"),
+        ("material", {"image": ChannelImage(np.zeros((4, 4, 3), np.float32), "data")}, "tagged 'data'"),
+    ],
+)
+def test_a_wrong_input_is_one_sentence(runner, task, inputs, words):
+    with pytest.raises(TaskError, match=words):
+        ask(runner, task, inputs)
+
+
+def damaged(models, tmp_path, harm):
+    """A copy of the tiny team with its checkpoint changed."""
+    folder = tmp_path / "models" / "damaged"
+    shutil.copytree(models / "tiny", folder)
+    harm(folder)
+    return folder
+
+
+def cut(folder):
+    path = folder / "team.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def without_metadata(folder):
+    save_file(load_file(folder / "team.safetensors"), folder / "team.safetensors")
+
+
+def of_another_base(folder):
+    other = tiny_base("SD2", folder.parent.parent / "other")
+    tiny_adapter(other, folder / "team.safetensors", profile="SD2")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"), [(cut, "cut short|whole"), (without_metadata, "metadata|Teamwork"), (of_another_base, "made for SD2, but .* is a SD3 base")]
+)
+def test_a_damaged_checkpoint_is_one_sentence(models, tmp_path, harm, words):
+    folder = damaged(models, tmp_path, harm)
+    name = str(folder)
+    with pytest.raises(TaskError, match=words) as caught:
+        TaskRunner().run(Submit("j", "material", name, {"image": picture()}, (), {}), lambda *step: None)
+    assert "\n" not in caught.value.sentence
+
+
+def test_teams_are_located_by_name(models, monkeypatch):
+    monkeypatch.setenv("TEAMWORK_MODELS", str(models))
+    assert locate("tiny") == str(models / "tiny") and locate("unknown") == "unknown"
+    assert json.loads((models / "tiny" / "team.json").read_text())["native_size"] == 16
+
+
+def test_teams_of_a_folder_given_on_the_command_line_run(launch, models, tmp_path, monkeypatch):
+    shutil.copytree(models / "tiny", tmp_path / "more" / "other")
+    with launch("--models", str(tmp_path / "more")).client() as client:
+        assert client.run(submit("o", "material", ("albedo",), model="other"), timeout=60).outputs
