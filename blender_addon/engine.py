@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 
 from . import launcher
@@ -45,7 +47,7 @@ class Link:
 
     def _connect(self, settings: EngineSettings) -> Session:
         if not settings.address:
-            return Session(self._own_address(settings), Credentials.local(), timeout=settings.timeout)
+            return Session(self._own_engine(settings), Credentials.local(), timeout=settings.timeout)
         if stays_here(settings.address) and not settings.public_key:
             return Session(settings.address, Credentials.local(), timeout=settings.timeout)
         _require_network(settings.address)
@@ -53,12 +55,14 @@ class Link:
             raise EngineError("An engine on another computer needs its public key: enter it in the preferences.")
         return Session(settings.address, Credentials.remote(settings.public_key), timeout=settings.timeout)
 
-    def _own_address(self, settings: EngineSettings) -> str:
+    def _own_engine(self, settings: EngineSettings) -> Callable[[], str]:
+        """Gives the address of this computer's engine; one that has to start is waited for in the session's thread."""
         running = launcher.find_engine()
-        if running is None:
-            self.started = launcher.start_engine(launcher.find_python(settings.python), device=settings.device)
-            running = self.started.record
-        return running.address
+        if running is not None:
+            return lambda: running.address
+        self._stop_engine()
+        engine = self.started = launcher.spawn_engine(launcher.find_python(settings.python), device=settings.device)
+        return lambda: engine.wait().address
 
     def lost(self, sentence: str) -> None:
         """The session has ended by itself."""
@@ -66,10 +70,14 @@ class Link:
 
     def disconnect(self) -> None:
         """End the session, and the engine if it is ours."""
+        self._stop_engine()  # first, so that a session that waits for its start ends at once
         self._forget_session()
+        self.problem = ""
+
+    def _stop_engine(self) -> None:
         if self.started is not None:
             self.started.stop()
-        self.started, self.problem = None, ""
+        self.started = None
 
     def _forget_session(self) -> None:
         if self.session is not None:
@@ -81,7 +89,8 @@ class Link:
         if self.connected and self.welcome:
             return f"Ready: {self.welcome.device}, engine {self.welcome.engine_version}"
         if self.connected:
-            return "Connecting ..."
+            starts = self.started is not None and self.started.record is None
+            return "The engine starts ..." if starts else "Connecting ..."
         return self.problem or "Not running"
 
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .wire import EngineRecord, home_folder, read_engine_record
 
@@ -16,6 +18,7 @@ PYTHON_VARIABLE = "TEAMWORK_ENGINE_PYTHON"
 ROOT = Path(__file__).resolve().parents[1]
 LOG = "engine.log"
 POLL_SECONDS = 0.05
+CONNECT_SECONDS = 0.5
 
 
 class LaunchError(Exception):
@@ -24,10 +27,39 @@ class LaunchError(Exception):
 
 @dataclass
 class Engine:
-    """A running engine that we have started."""
+    """An engine that we have started; it may not listen yet."""
 
     process: subprocess.Popen
-    record: EngineRecord
+    home: Path
+
+    @property
+    def log(self) -> Path:
+        """The file that holds what it says."""
+        return self.home / LOG
+
+    @property
+    def running(self) -> bool:
+        """Is the process still there?"""
+        return self.process.poll() is None
+
+    @property
+    def record(self) -> EngineRecord | None:
+        """Where it listens; None before it does."""
+        record = read_engine_record(self.home)
+        return record if record and record.pid == self.process.pid else None
+
+    def wait(self, timeout: float = 30.0) -> EngineRecord:
+        """Wait until it listens. Raises `LaunchError` with its last words, also when it is stopped meanwhile."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.running:
+            record = self.record
+            if record is not None:
+                return record
+            time.sleep(POLL_SECONDS)
+        if self.running:
+            self.process.kill()
+            raise LaunchError(f"The engine did not listen within {timeout:.0f} s; its log is {self.log}.")
+        raise LaunchError(f"The engine ended at once: {_last_line(self.log)} The whole log is {self.log}.")
 
     def stop(self, most_seconds: float = 5.0) -> None:
         """End it, politely at first."""
@@ -37,11 +69,6 @@ class Engine:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-    @property
-    def running(self) -> bool:
-        """Is the process still there?"""
-        return self.process.poll() is None
 
 
 def find_python(chosen: str = "") -> Path:
@@ -62,22 +89,18 @@ def find_python(chosen: str = "") -> Path:
 
 
 def find_engine(home: Path | str | None = None) -> EngineRecord | None:
-    """The engine of this computer's user that runs already, if its process is there."""
+    """The engine of this computer's user that runs already. The record of one that was killed stays, so knock."""
     record = read_engine_record(home)
-    return record if record and _exists(record.pid) else None
+    return record if record and _listens(record.address) else None
 
 
-def _exists(pid: int) -> bool:
-    if sys.platform == "win32":
-        listed = subprocess.run(["tasklist", "/FI", f"PID eq {pid}", "/NH"], capture_output=True, text=True, check=False)
-        return str(pid) in listed.stdout
+def _listens(address: str) -> bool:
+    place = urlsplit(address)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with socket.create_connection((place.hostname, place.port), CONNECT_SECONDS):
+            return True
+    except (OSError, ValueError):
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def start_engine(python: Path, home: Path | str | None = None, *, device: str = "cpu", timeout: float = 30.0) -> Engine:
@@ -85,40 +108,38 @@ def start_engine(python: Path, home: Path | str | None = None, *, device: str = 
 
     What it says goes to `engine.log` in the home folder. Raises `LaunchError` with the last line of it.
     """
+    engine = spawn_engine(python, home, device=device)
+    engine.wait(timeout)
+    return engine
+
+
+def spawn_engine(python: Path, home: Path | str | None = None, *, device: str = "cpu") -> Engine:
+    """Start an engine as `start_engine` does, but do not wait for it. Raises `LaunchError`."""
     folder = home_folder(home)
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / LOG
     command = [str(python), "-m", "engine_server", "serve", "--address", "127.0.0.1:0", "--home", str(folder)]
     command += ["--device", device, "--parent-pid", str(os.getpid())]
-    with log.open("ab") as output:
-        process = _spawn(command, output)
-    return Engine(process, _wait(process, folder, log, timeout))
-
-
-def _spawn(command: list[str], output) -> subprocess.Popen:
-    paths = [str(ROOT)] if (ROOT / "engine_server").is_dir() else []
-    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}  # those are Blender's own
-    variables |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
     try:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=variables, cwd=str(ROOT), **hidden
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOG).open("ab") as output:
+            return Engine(_spawn(command, folder, output, _sources(python)), folder)
     except OSError as error:
-        raise LaunchError(f"The engine cannot be started with {command[0]}: {error.strerror}.") from error
+        raise LaunchError(f"The engine cannot be started with {python} in {folder}: {error.strerror}.") from error
 
 
-def _wait(process: subprocess.Popen, folder: Path, log: Path, timeout: float) -> EngineRecord:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline and process.poll() is None:
-        record = read_engine_record(folder)
-        if record and record.pid == process.pid:
-            return record
-        time.sleep(POLL_SECONDS)
-    if process.poll() is None:
-        process.kill()
-        raise LaunchError(f"The engine did not listen within {timeout:.0f} s; its log is {log}.")
-    raise LaunchError(f"The engine ended at once: {_last_line(log)} The whole log is {log}.")
+def _sources(python: Path) -> list[str]:
+    """Where the engine's code is if its environment does not have it installed: beside this folder or that environment."""
+    places = [ROOT, *python.absolute().parents[2:3]]
+    return [str(place) for place in places if (place / "engine_server").is_dir()][:1]
+
+
+def _spawn(command: list[str], folder: Path, output, paths: list[str]) -> subprocess.Popen:
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}  # those are Blender's own
+    variables |= {"PYTHONUNBUFFERED": "1"} | ({"PYTHONPATH": paths[0]} if paths else {})
+    hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+    # Not in Blender's working folder: Python would import whatever lies there.
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=variables, cwd=str(folder), **hidden
+    )
 
 
 def _last_line(log: Path) -> str:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from .launcher import LaunchError
 from .wire import (
     Accepted,
     Cancelled,
@@ -18,6 +20,7 @@ from .wire import (
     JobFailed,
     Message,
     Progress,
+    ProtocolError,
     Result,
     Submit,
     Welcome,
@@ -64,14 +67,24 @@ class JobEnded:
     sentence: str
 
 
-Event = Connected | Lost | JobProgress | JobDone | JobEnded
+@dataclass(frozen=True)
+class Unloaded:
+    """The answer to `unload`: a sentence, and whether the memory is free."""
+
+    done: bool
+    sentence: str
+
+
+Event = Connected | Lost | JobProgress | JobDone | JobEnded | Unloaded
 
 
 class Session:
-    """Lives until `close`, or until the engine is lost; then every job that it carried has ended with a sentence."""
+    """Lives until `close`, or until the engine is lost; then every job that it carried has ended with a sentence.
 
-    def __init__(self, address: str, credentials: Credentials, *, timeout: float = 5.0) -> None:
-        self.address = address
+    `address` may be a function that gives it, and may take its time, such as one that waits for an engine to start.
+    """
+
+    def __init__(self, address: str | Callable[[], str], credentials: Credentials, *, timeout: float = 5.0) -> None:
         self.alive = True
         self._orders: SimpleQueue = SimpleQueue()
         self._events: deque[Event] = deque()
@@ -93,6 +106,10 @@ class Session:
         """Let the engine forget a result that is safe here."""
         self._orders.put(("acknowledge", job_id))
 
+    def unload(self) -> None:
+        """Have the engine free all memory of its models; `Unloaded` tells how that went."""
+        self._orders.put(("unload", None))
+
     def drain(self, most_seconds: float = 0.004) -> list[Event]:
         """The events that wait, oldest first, but no more than can be taken in that time."""
         deadline = time.monotonic() + most_seconds
@@ -108,15 +125,16 @@ class Session:
 
     # ---- in the thread -----------------------------------------------------------------------------------------------
 
-    def _run(self, address: str, credentials: Credentials, timeout: float) -> None:
+    def _run(self, address: str | Callable[[], str], credentials: Credentials, timeout: float) -> None:
         try:
-            with Client(address, credentials, timeout=timeout, name="blender") as client:
+            place = address() if callable(address) else address
+            with Client(place, credentials, timeout=timeout, name="blender") as client:
                 self._events.append(Connected(client.hello()))
                 while not self._stop.is_set():
                     self._obey(client)
                     self._note(client.poll(POLL_SECONDS))
                 self._obey(client)  # acknowledgements that were given just before the end
-        except WireError as error:
+        except (WireError, LaunchError) as error:
             self._give_up(str(error))
         except Exception as error:  # a thread that dies silently would leave jobs waiting for ever
             self._give_up(f"The connection to the engine failed ({type(error).__name__}: {error}).")
@@ -131,6 +149,8 @@ class Session:
                 return
             if order == "submit":
                 self._submit(client, subject)
+            elif order == "unload":
+                self._unload(client)
             else:
                 getattr(client, order)(subject)
 
@@ -138,8 +158,16 @@ class Session:
         self._active.add(job.job_id)
         try:
             client.submit(job)
-        except JobFailed as error:
+        except (JobFailed, ProtocolError) as error:
             self._end(job.job_id, error.code, str(error))
+
+    def _unload(self, client: Client) -> None:
+        try:
+            client.unload()
+        except ProtocolError as error:
+            self._events.append(Unloaded(False, str(error)))
+        else:
+            self._events.append(Unloaded(True, "The engine has freed the memory of its models."))
 
     def _note(self, message: Message | None) -> None:
         if isinstance(message, Progress):
