@@ -8,9 +8,9 @@ from collections.abc import Callable
 import bpy
 
 from . import launcher
-from .session import Session
+from .session import Session, Unloaded
 from .settings import EngineSettings, engine_settings, stays_here
-from .wire import Credentials, Welcome, WireError
+from .wire import Credentials, ModelInfo, Welcome, WireError
 
 
 class EngineError(Exception):
@@ -24,6 +24,7 @@ class Link:
         self.session: Session | None = None
         self.started: launcher.Engine | None = None
         self.welcome: Welcome | None = None
+        self.unloading, self.unloaded = False, None
         self.problem = ""
 
     @property
@@ -31,18 +32,25 @@ class Link:
         """Is there a session that has not been lost?"""
         return self.session is not None and self.session.alive
 
+    @property
+    def waiting(self) -> bool:
+        """Has the engine yet to answer our hello, or our wish that it frees its memory?"""
+        unanswered = self.welcome is None or (self.unloading and self.unloaded is None)
+        return self.session is not None and unanswered and not self.problem
+
     def get(self) -> Session:
         """The session, newly made if there is none. Starts the engine of this computer if it does not run.
 
         Raises `EngineError`.
         """
         if not self.connected:
-            self._forget_session()
+            self.hang_up()
             self.problem = ""
             try:
                 self.session = self._connect(engine_settings())
-            except (WireError, launcher.LaunchError) as error:
-                raise EngineError(str(error)) from error
+            except (EngineError, WireError, launcher.LaunchError) as error:
+                self.problem = str(error)
+                raise EngineError(self.problem) from error
         return self.session
 
     def _connect(self, settings: EngineSettings) -> Session:
@@ -64,6 +72,20 @@ class Link:
         engine = self.started = launcher.spawn_engine(launcher.find_python(settings.python), device=settings.device)
         return lambda: engine.wait().address
 
+    def unload(self) -> None:
+        """Ask the engine to free its memory; `unloaded` holds the answer when it is here. Raises `EngineError`."""
+        self.unloading, self.unloaded = True, None
+        self.get().unload()
+
+    def on_unloaded(self, answer: Unloaded) -> None:
+        """The engine has freed its memory, or says why not."""
+        self.unloading, self.unloaded = False, answer
+
+    def model(self, name: str) -> ModelInfo | None:
+        """What the engine says about a model that it offers."""
+        models = self.welcome.models if self.welcome else ()
+        return next((model for model in models if model.name == name), None)
+
     def lost(self, sentence: str) -> None:
         """The session has ended by itself."""
         self.problem, self.welcome = sentence, None
@@ -71,7 +93,7 @@ class Link:
     def disconnect(self) -> None:
         """End the session, and the engine if it is ours."""
         self._stop_engine()  # first, so that a session that waits for its start ends at once
-        self._forget_session()
+        self.hang_up()
         self.problem = ""
 
     def _stop_engine(self) -> None:
@@ -79,7 +101,8 @@ class Link:
             self.started.stop()
         self.started = None
 
-    def _forget_session(self) -> None:
+    def hang_up(self) -> None:
+        """End the session only; the engine goes on."""
         if self.session is not None:
             self.session.close()
         self.session = self.welcome = None

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The jobs of this Blender: handed to the engine, followed by a timer, and landed on the main thread.
 
-`tick` is the timer's function. In background mode there is no event loop, so `wait` calls it instead.
+`tick` is the timer's function, `drain` its work. Background mode has no event loop, so that `wait` drains instead.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 import bpy
 
 from .engine import LINK
-from .session import Connected, Event, JobDone, JobEnded, JobProgress, Lost
+from .session import Connected, Event, JobDone, JobEnded, JobProgress, Lost, Unloaded
 from .wire import ChannelImage, Result, Submit
+
+log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 HISTORY = 20
+SHOWS_JOBS = dict.fromkeys(("VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"), ("UI",)) | {"PREFERENCES": ("WINDOW",)}
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 
 Land = Callable[[Result, "Job"], str]
@@ -55,14 +59,27 @@ def start(
     task: str, model: str, inputs: dict[str, ChannelImage], outputs: tuple[str, ...], options: dict, title: str, land: Land
 ) -> Job:
     """Send a job to the engine and follow it. Raises `EngineError` if there is none, `WireError` if it cannot be sent."""
+    drain()  # what a session has said that is over, and replaced now
     session = LINK.get()
     job = Job(Submit(uuid.uuid4().hex, task, model, inputs, outputs, options), title, land)
+    LINK.unloaded = None
     session.submit(job.submit)
+    _remember_ended()
     JOBS.append(job)
-    del JOBS[:-HISTORY]
-    if not bpy.app.background and not bpy.app.timers.is_registered(tick):
-        bpy.app.timers.register(tick, first_interval=TICK_SECONDS)
+    follow()
     return job
+
+
+def follow() -> None:
+    """Have the timer take what the engine says, until nothing more is waited for. Loading a file does not end it."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(tick):
+        bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
+
+
+def _remember_ended() -> None:
+    """Keep all jobs that run, and the last of those that have ended."""
+    kept = [job for job in JOBS if job.state != RUNNING][-HISTORY:]
+    JOBS[:] = [job for job in JOBS if job.state == RUNNING or job in kept]
 
 
 def running() -> list[Job]:
@@ -78,20 +95,30 @@ def cancel(job: Job) -> None:
 
 def tick() -> float | None:
     """Take what the engine has said; None when there is nothing more to wait for, so that the timer ends."""
+    if not bpy.app.background and bpy.app.is_job_running("RENDER"):
+        return TICK_SECONDS  # results wait in the queue: a render must not see datablocks come and go
+    drain()
+    return TICK_SECONDS if running() or LINK.waiting else None
+
+
+def drain() -> None:
+    """Act on the events of the session that wait. A session that is over leaves no job running."""
     session = LINK.session
-    for event in session.drain() if session is not None else ():
+    over = session is None or not session.alive  # asked before the events are taken: its last ones come first
+    events = session.drain() if session is not None else []
+    for event in events:
         _on_event(event)
-    _redraw()
-    if running() and (session is None or not session.alive):
+    if over and not events:
         _end_orphans()
-    return TICK_SECONDS if running() else None
+    if events:
+        _redraw()
 
 
 def wait(job: Job, timeout: float) -> None:
     """Wait for a job's end, for scripts and render farms; after `timeout` seconds it is cancelled and has failed."""
     deadline = time.monotonic() + timeout
     while job.state == RUNNING and time.monotonic() < deadline:
-        tick()
+        drain()
         time.sleep(0.01)
     if job.state == RUNNING:
         cancel(job)
@@ -103,6 +130,8 @@ def _on_event(event: Event) -> None:
         LINK.welcome = event.welcome
     elif isinstance(event, Lost):
         LINK.lost(event.sentence)
+    elif isinstance(event, Unloaded):
+        LINK.on_unloaded(event)
     else:
         _on_job_event(event)
 
@@ -128,7 +157,8 @@ def _show_progress(job: Job, event: JobProgress) -> None:
     progress = event.progress
     job.factor = progress.step / progress.total if progress.total else 0.0
     left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left else ""
-    job.line = f"{progress.stage.capitalize()} {progress.step}/{progress.total}{left}" if progress.total else "Loading the model"
+    steps = f"{progress.stage.capitalize()} {progress.step}/{progress.total}{left}"
+    job.line = steps if progress.total else "Loading the model"
 
 
 def _land(job: Job, result: Result) -> None:
@@ -136,9 +166,17 @@ def _land(job: Job, result: Result) -> None:
     try:
         job.end(DONE, job.land(result, job))
     except Exception as error:  # whatever it is, the user gets a sentence, and the result stays with the engine
+        log.debug("job %s could not land", job.job_id, exc_info=True)
         job.end(FAILED, f"The result could not be made into datablocks ({type(error).__name__}: {error}).")
-        raise
+        return
     LINK.session.acknowledge(job.job_id)
+    _push_undo(job)
+
+
+def _push_undo(job: Job) -> None:
+    """An undo step of its own, else undoing what the user did before would take the result away as well."""
+    if bpy.ops.ed.undo_push.poll():
+        bpy.ops.ed.undo_push(message=job.title)
 
 
 def _end_orphans() -> None:
@@ -147,10 +185,11 @@ def _end_orphans() -> None:
 
 
 def _redraw() -> None:
+    """The sidebars, but not the 3D view itself, which may take seconds."""
     for window in bpy.context.window_manager.windows if bpy.context.window_manager else ():
         for area in window.screen.areas:
-            if area.type in {"VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"}:
-                area.tag_redraw()
+            for region in (region for region in area.regions if region.type in SHOWS_JOBS.get(area.type, ())):
+                region.tag_redraw()
 
 
 def stop() -> None:

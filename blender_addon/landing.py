@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import bpy
@@ -24,6 +25,7 @@ def _mark(datablock: bpy.types.ID, result: Result, job: Job, source: str, channe
         "model_hash": str(info.get("model_hash", "")),
         "seed": info.get("seed", 0),
         "steps": info.get("steps", 0),
+        "size": job.submit.options.get("size", 0),
         "seconds": info.get("seconds", 0.0),
         "job": job.job_id,
         "source": source,
@@ -42,18 +44,42 @@ def _images(result: Result, job: Job, base: str, source: str) -> dict[str, bpy.t
     return made
 
 
-def land_material(result: Result, job: Job, *, name: str, source: str, target: str = "") -> str:
+@dataclass(frozen=True)
+class Target:
+    """An object that was there when the job was sent. Found again by its id of this session, which survives renaming
+    and undo but not the loading of another file, where an object of the same name is another one."""
+
+    name: str
+    session_uid: int
+
+    @staticmethod
+    def of(thing: bpy.types.Object | None) -> Target | None:
+        """What to remember of an object."""
+        return Target(thing.name, thing.session_uid) if thing is not None else None
+
+    def find(self) -> bpy.types.Object | None:
+        """The object, if it is still there."""
+        return next((each for each in bpy.data.objects if each.session_uid == self.session_uid), None)
+
+
+def land_material(result: Result, job: Job, *, name: str, source: str, target: Target | None = None) -> str:
     """Images and a material; put on the object `target` if it is still there and takes materials."""
     textures = _images(result, job, name, source)
-    scale = float(result.info.get("height_scale", 0.0))
-    material = materials.build(name, textures, scale)
+    material = materials.build(name, textures, float(result.info.get("height_scale", 0.0)))
     _mark(material, result, job, source)
-    if not target:
+    if target is None:
         return f"Made the material {material.name}"
-    if materials.apply_to(bpy.data.objects.get(target), material):
-        return f"Made the material {material.name} and put it on {target}"
+    if _apply(target.find(), material):
+        return f"Made the material {material.name} and put it on {target.find().name}"
     material.use_fake_user = True
-    return f"Made the material {material.name}; the object {target} is gone, so it is on nothing yet"
+    return f"Made the material {material.name}; the object {target.name} cannot take it or is gone, so it is on nothing yet"
+
+
+def _apply(thing: bpy.types.Object | None, material: bpy.types.Material) -> bool:
+    try:
+        return materials.apply_to(thing, material)
+    except (AttributeError, RuntimeError):  # linked from another file, or otherwise not to be changed
+        return False
 
 
 def land_decomposition(result: Result, job: Job, *, name: str, source: str) -> str:

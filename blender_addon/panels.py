@@ -3,43 +3,68 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import bpy
 
 from . import jobs
 from .engine import LINK
 
 HISTORY_SHOWN = 5
+LETTER_WIDTH = 6.5
+"""Pixels that a letter takes on average at 100 % interface scale."""
 ICONS = {jobs.RUNNING: "TIME", jobs.DONE: "CHECKMARK", jobs.FAILED: "ERROR", jobs.CANCELLED: "CANCEL"}
+OPTIONS = ("model", "seed", "steps", "size")
 
 
-def _draw_engine(layout: bpy.types.UILayout) -> None:
+def _say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+    """A sentence, in as many lines as it takes: a label would cut it off."""
+    width = context.region.width if context.region else 300
+    letters = max(16, int(width / (LETTER_WIDTH * context.preferences.system.ui_scale)) - 8)
+    column = layout.column(align=True)
+    for number, line in enumerate(textwrap.wrap(text, letters)):
+        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
+
+
+def _draw_engine(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The state in words, and the one next step."""
-    layout.label(text=LINK.state(), icon="LINKED" if LINK.connected else "UNLINKED")
-    row = layout.row(align=True)
     if LINK.connected:
-        row.operator("teamwork.test_engine")
-        row.operator("teamwork.disconnect")
-    else:
-        row.operator("teamwork.connect")
+        _say(layout, context, LINK.state(), "LINKED" if LINK.welcome else "TIME")
+        if LINK.unloaded:
+            _say(layout, context, LINK.unloaded.sentence)
+        _draw_engine_buttons(layout.row(align=True))
+        return
+    _say(layout, context, LINK.state(), "ERROR" if LINK.problem else "UNLINKED")
+    row = layout.row(align=True)
+    row.operator("teamwork.connect", text="Try Again" if LINK.problem else "Start Engine")
+    row.operator("preferences.addon_show", text="", icon="PREFERENCES").module = __package__
+
+
+def _draw_engine_buttons(row: bpy.types.UILayout) -> None:
+    row.operator("teamwork.unload")
+    row.operator("teamwork.disconnect", text="Stop" if LINK.started else "Disconnect")
 
 
 def _draw_picture_tasks(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     settings = context.scene.teamwork
+    picture = settings.picture or getattr(context.space_data, "image", None)
     layout.template_ID(settings, "picture", open="image.open")
+    if settings.picture is None and picture is not None:
+        layout.label(text=f"or, as shown: {picture.name}")
     column = layout.column(align=True)
-    column.enabled = settings.picture is not None
+    column.enabled = picture is not None
     material = column.operator("teamwork.material_from_image", icon="MATERIAL")
-    _fill(material, settings)
+    _fill(material, settings, picture)
     material.apply = settings.apply
-    _fill(column.operator("teamwork.decompose_image", icon="RENDERLAYERS"), settings)
+    _fill(column.operator("teamwork.decompose_image", icon="RENDERLAYERS"), settings, picture)
     layout.prop(settings, "apply")
 
 
-def _fill(operator, settings) -> None:
-    for name in ("model", "seed", "steps", "size"):
+def _fill(operator: bpy.types.OperatorProperties, settings, picture: bpy.types.Image | None = None) -> None:
+    for name in OPTIONS:
         setattr(operator, name, getattr(settings, name))
-    if settings.picture and hasattr(operator, "image"):
-        operator.image = settings.picture.name
+    if picture is not None:
+        operator.image = picture.name
 
 
 def _draw_render(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -50,16 +75,23 @@ def _draw_render(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     render.samples = settings.samples
 
 
-def _draw_jobs(layout: bpy.types.UILayout) -> None:
-    for job in reversed(jobs.JOBS[-HISTORY_SHOWN:]):
-        box = layout.box()
-        box.label(text=job.title, icon=ICONS[job.state])
-        if job.state == jobs.RUNNING:
-            row = box.row()
-            row.progress(factor=job.factor, text=job.line)
-            row.operator("teamwork.cancel", text="", icon="X").job = job.job_id
-        else:
-            box.label(text=job.line)
+def _draw_options(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    layout.use_property_split = True
+    for name in OPTIONS:
+        layout.prop(context.scene.teamwork, name)
+    model = LINK.model(context.scene.teamwork.model)
+    if model is not None:
+        _say(layout, context, f"{model.title}, licence {model.licence}, needs {model.memory_bytes / 1e9:.1f} GB")
+
+
+def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: jobs.Job) -> None:
+    box.label(text=job.title, icon=ICONS[job.state])
+    if job.state != jobs.RUNNING:
+        _say(box, context, job.line)
+        return
+    row = box.row(align=True)
+    row.progress(factor=job.factor, text=job.line)
+    row.operator("teamwork.cancel", text="", icon="X").job = job.job_id
 
 
 class _Panel(bpy.types.Panel):
@@ -68,21 +100,20 @@ class _Panel(bpy.types.Panel):
     bl_category = "Teamwork"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Engine, tasks, jobs."""
-        _draw_engine(self.layout)
-        _draw_picture_tasks(self.layout.box(), context)
+        """Engine, tasks, options, jobs."""
+        _draw_engine(self.layout, context)
+        self._draw_section("picture", "Picture", _draw_picture_tasks, context)
         if self.bl_space_type == "VIEW_3D":
-            _draw_render(self.layout.box(), context)
-        self._draw_advanced(context)
-        _draw_jobs(self.layout)
+            self._draw_section("render", "Scene", _draw_render, context)
+        self._draw_section("options", "Options", _draw_options, context, closed=True)
+        for job in reversed(jobs.JOBS[-HISTORY_SHOWN:]):
+            _draw_job(self.layout.box(), context, job)
 
-    def _draw_advanced(self, context: bpy.types.Context) -> None:
-        header, body = self.layout.panel(f"{self.bl_idname}_advanced", default_closed=True)
-        header.label(text="Advanced")
+    def _draw_section(self, name: str, title: str, draw, context: bpy.types.Context, closed: bool = False) -> None:
+        header, body = self.layout.panel(f"{self.bl_idname}_{name}", default_closed=closed)
+        header.label(text=title)
         if body is not None:
-            body.use_property_split = True
-            for name in ("model", "seed", "steps", "size"):
-                body.prop(context.scene.teamwork, name)
+            draw(body, context)
 
 
 class TEAMWORK_PT_view3d(_Panel):
@@ -104,6 +135,11 @@ class TEAMWORK_PT_nodes(_Panel):
 
     bl_idname = "TEAMWORK_PT_nodes"
     bl_space_type = "NODE_EDITOR"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Not for geometry or textures."""
+        return context.space_data.tree_type in {"ShaderNodeTree", "CompositorNodeTree"}
 
 
 CLASSES = (TEAMWORK_PT_view3d, TEAMWORK_PT_image, TEAMWORK_PT_nodes)

@@ -7,6 +7,8 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, StringProperty
 
 from .engine import LINK
+from .launcher import LOG
+from .wire import home_folder
 
 DEVICES = (
     ("cpu", "CPU", "Works everywhere"),
@@ -40,7 +42,9 @@ class TeamworkPreferences(bpy.types.AddonPreferences):
         row = layout.row(align=True)
         row.operator("teamwork.connect")
         row.operator("teamwork.test_engine")
+        row.operator("teamwork.unload")
         row.operator("teamwork.disconnect")
+        row.operator("wm.path_open", text="Show Log").filepath = str(home_folder() / LOG)
         for name in ("engine_python", "device", "address", "public_key", "timeout"):
             layout.prop(self, name)
 

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import bpy
@@ -11,11 +14,34 @@ from bpy.props import FloatProperty, IntProperty, StringProperty
 from .. import images, jobs
 from ..engine import EngineError
 from ..images import ImageError
+from ..launcher import LaunchError
 from ..passes import PassError
 from ..wire import ChannelImage, WireError
 
-MISTAKES = (ImageError, PassError, EngineError, WireError)
-"""What an operator turns into a sentence."""
+log = logging.getLogger(__name__)
+
+MISTAKES = (ImageError, PassError, EngineError, LaunchError, WireError)
+"""What has a sentence for the user with the fix."""
+
+Execute = Callable[[bpy.types.Operator, bpy.types.Context], set[str]]
+
+
+def spoken(execute: Execute) -> Execute:
+    """Let an operator's `execute` report whatever it raises as one sentence, and be cancelled. Never a traceback."""
+
+    @wraps(execute)
+    def guarded(self: bpy.types.Operator, context: bpy.types.Context) -> set[str]:
+        try:
+            return execute(self, context)
+        except MISTAKES as error:
+            self.report({"ERROR"}, str(error))
+        except Exception as error:
+            log.debug("%s failed", self.bl_idname, exc_info=True)
+            what = f"{type(error).__name__}: {error}"
+            self.report({"ERROR"}, f"{self.bl_label} did not work, which is a fault of Teamwork ({what}).")
+        return {"CANCELLED"}
+
+    return guarded
 
 
 class TaskOperator(bpy.types.Operator):
@@ -37,13 +63,10 @@ class TaskOperator(bpy.types.Operator):
         name="Timeout", description="In background mode: seconds to wait for the result", min=1.0, default=600.0
     )
 
+    @spoken
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Send the job, and say in one sentence what is wrong if it cannot be sent."""
-        try:
-            job = self.send(context)
-        except MISTAKES as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        job = self.send(context)
         return self._wait(job) if bpy.app.background else self._leave(job)
 
     def send(self, context: bpy.types.Context) -> jobs.Job:

@@ -7,6 +7,7 @@ import bpy
 from bpy.props import StringProperty
 
 from .. import jobs
+from .base import spoken
 
 
 class TEAMWORK_OT_cancel(bpy.types.Operator):
@@ -17,6 +18,7 @@ class TEAMWORK_OT_cancel(bpy.types.Operator):
 
     job: StringProperty(name="Job", description="Which job; empty ends all of them")
 
+    @spoken
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Ask the engine for the end of the job."""
         for job in jobs.running():

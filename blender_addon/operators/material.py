@@ -9,6 +9,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from .. import jobs, landing
+from ..images import ImageError
 from .base import ImageOperator
 
 CHANNELS = (
@@ -38,8 +39,10 @@ class TEAMWORK_OT_material_from_image(ImageOperator):
 
     def send(self, context: bpy.types.Context) -> jobs.Job:
         """Send the picture; the material comes back."""
+        if not self.channels:
+            raise ImageError("No maps are wanted: choose at least one.")
         name, picture = self.picture(context)
-        target = context.object.name if self.apply and context.object else ""
+        target = landing.Target.of(getattr(context, "object", None)) if self.apply else None
         land = partial(landing.land_material, name=self.material_name or name, source=name, target=target)
         wanted = tuple(channel for channel, _, _ in CHANNELS if channel in self.channels)
         title = f"Material from {name}"
