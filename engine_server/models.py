@@ -5,7 +5,9 @@ A team is a folder, named like the team:
 
     base/                    a diffusers folder: model_index.json, transformer or unet, vae, scheduler, empty_prompt
     team.safetensors         the adapter, in the public Teamwork format, which names the teammates
-    team.json                {"title", "licence", "native_size", "default_steps"}
+    team.json                {"title", "licence", "native_size", "default_steps", "adapters"}
+
+`adapters`, if there, names further adapter files of the folder by the tasks that they are for: {"shade": "scenes.safetensors"}.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parent / "bundled"
 FOLDERS_VARIABLE = "TEAMWORK_MODELS"
+TEAM_FILE = "team.safetensors"
 MAX_HEADER_BYTES = 100_000_000
 FLOAT32_BYTES = 4
 WORKING_SHARE = 1.5
@@ -53,7 +56,7 @@ def _teams_in(parent: Path) -> Iterator[Path]:
 
 
 def _is_team(folder: Path) -> bool:
-    return (folder / "team.safetensors").is_file()
+    return (folder / TEAM_FILE).is_file()
 
 
 def catalogue(extra: Sequence[Path] = ()) -> tuple[ModelInfo, ...]:
@@ -70,14 +73,14 @@ def catalogue(extra: Sequence[Path] = ()) -> tuple[ModelInfo, ...]:
 def team_info(folder: Path) -> ModelInfo:
     """What a team's folder says about itself. Raises `ModelError`."""
     settings = _settings(folder / "team.json")
-    metadata = read_header(folder / "team.safetensors").get("__metadata__", {})
+    metadata = read_header(folder / TEAM_FILE).get("__metadata__", {})
     weights = sorted(folder.rglob("*.safetensors"))
     try:
         return ModelInfo(
             name=folder.name,
             title=settings.get("title") or metadata.get("modelspec.title") or folder.name,
             licence=settings.get("licence", "not stated"),
-            teammates=_teammates(folder, metadata),
+            teammates=_all_teammates(folder, settings.get("adapters", {})),
             size_bytes=sum(path.stat().st_size for path in weights),
             memory_bytes=round((1 + WORKING_SHARE) * FLOAT32_BYTES * sum(map(_numbers_in, weights))),
             native_size=settings.get("native_size", 512),
@@ -99,9 +102,15 @@ def _settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _teammates(folder: Path, metadata: dict[str, str]) -> tuple[str, ...]:
+def _all_teammates(folder: Path, adapters: dict[str, str]) -> tuple[str, ...]:
+    files = dict.fromkeys((TEAM_FILE, *adapters.values()))
+    return tuple(dict.fromkeys(name for file in files for name in _teammates(folder / file)))
+
+
+def _teammates(file: Path) -> tuple[str, ...]:
+    metadata = read_header(file).get("__metadata__", {})
     if metadata.get("modelspec.type") != "teamwork" or not metadata.get("teamwork.teammates"):
-        raise ModelError(f"{folder / 'team.safetensors'} is not a Teamwork checkpoint: its metadata name no teammates.")
+        raise ModelError(f"{file} is not a Teamwork checkpoint: its metadata name no teammates.")
     return tuple(metadata["teamwork.teammates"].split(","))
 
 
@@ -127,3 +136,9 @@ def locate(name: str) -> str:
     """What `load_team` loads the team of that name by: its folder, or the name itself if there is none."""
     folder = team_folders().get(name)
     return str(folder) if folder else name
+
+
+def adapter_for(name: str, task: str) -> str | None:
+    """The adapter file, inside a team's folder, that is for a task; None for the team's usual one."""
+    folder = next((f for f in (Path(name), BUNDLED / name) if (f / TEAM_FILE).is_file()), None)
+    return _settings(folder / "team.json").get("adapters", {}).get(task) if folder else None

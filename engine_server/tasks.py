@@ -15,6 +15,7 @@ from blender_addon.wire import ChannelImage, Submit
 from . import channels, colour, derive
 from .errors import TaskError
 from .fitting import Fit, enlarged, fit, resized
+from .models import adapter_for
 from .teamwork import TeamError, load_team
 from .teamwork.team import Team
 
@@ -60,11 +61,11 @@ TASKS = {
 
 
 class TaskRunner:
-    """Runs tasks on one device and keeps the last team warm."""
+    """Runs tasks on one device and keeps the last model's teams warm."""
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
-        self._warm: tuple[str, Team] | None = None
+        self._warm: dict[tuple[str, str | None], Team] = {}
 
     def run(self, job: Submit, on_step: OnStep) -> tuple[dict[str, ChannelImage], dict[str, Any]]:
         """Run one job; returns its output channels and what should be remembered of it (seed, steps, model, seconds ...).
@@ -76,23 +77,26 @@ class TaskRunner:
         task = _task(job)
         outputs = _outputs(task, job.outputs)
         try:
-            team = self._team(job.model)
+            team = self._team(job.model, job.task)
             answer, info = _Run(task, team, job).run(outputs, on_step)
         except TeamError as error:
             raise TaskError("bad-request", str(error)) from error
         info |= {"model": job.model, "model_hash": team.fingerprint, "seconds": round(time.monotonic() - started, 3)}
         return answer, info
 
-    def _team(self, model: str) -> Team:
-        if self._warm is None or self._warm[0] != model:
+    def _team(self, model: str, task: str) -> Team:
+        """The model's team for a task; a model's teams stay warm until another model is asked for."""
+        base, _, adapter = model.partition("+")
+        adapter = adapter or adapter_for(base, task)
+        if any(key[0] != base for key in self._warm):
             self.unload()
-            base, _, adapter = model.partition("+")
-            self._warm = model, load_team(base, adapter or None, device=self.device)
-        return self._warm[1]
+        if (base, adapter) not in self._warm:
+            self._warm[base, adapter] = load_team(base, adapter, device=self.device)
+        return self._warm[base, adapter]
 
     def unload(self) -> None:
-        """Let the warm team go."""
-        self._warm = None
+        """Let the warm teams go."""
+        self._warm.clear()
 
 
 def _task(job: Submit) -> Task:

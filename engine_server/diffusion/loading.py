@@ -22,6 +22,7 @@ from .sd3 import SD3
 from .unet import unet_kind
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
+TEAM_FILE = "team.safetensors"
 NETWORKS: dict[str, Callable[[Mapping], type[Base]]] = {
     "SD3Transformer2DModel": lambda config: SD3,
     "FluxTransformer2DModel": lambda config: Flux,
@@ -35,7 +36,7 @@ VAES = ("AutoencoderKL", "AutoencoderDC")
 
 def bundled_teams() -> list[str]:
     """Names of the teams that come with this package."""
-    return sorted(p.parent.name for p in BUNDLED.glob("*/team.safetensors"))
+    return sorted(p.parent.name for p in BUNDLED.glob(f"*/{TEAM_FILE}"))
 
 
 def load_team(
@@ -43,16 +44,14 @@ def load_team(
 ) -> Team:
     """Load a team: a bundled one by its name, a team's folder, or a base (folder or hub name) with an adapter file.
 
-    A team's folder holds `base/`, `team.safetensors` and `team.json`. `dtype` is float32, bfloat16 or float16. Raises
-    `TeamError` (a ValueError) with a sentence that says what is wrong.
+    A team's folder holds `base/`, `team.safetensors`, `team.json` and perhaps more adapters, which `adapter` names by their
+    file. `dtype` is float32, bfloat16 or float16. Raises `TeamError` (a ValueError) with a sentence that says what is wrong.
     """
     precision = getattr(torch, dtype, None)
     if precision not in (torch.float32, torch.bfloat16, torch.float16):
         raise TeamError(f"dtype is {dtype!r}; expected float32, bfloat16 or float16.")
     _check_device(device)
-    settings: dict = {}
-    if adapter is None:
-        base, adapter, settings = _team_folder(str(base))
+    base, adapter, settings = _resolved(str(base), adapter)
     checkpoint = read_checkpoint(adapter)
     frozen = load_base(base, device, precision)
     if checkpoint.config.family != frozen.family:
@@ -73,12 +72,16 @@ def _check_device(device: str) -> None:
         raise TeamError(f"The device {device!r} is not there ({_first_line(error)}); cpu always is.") from error
 
 
-def _team_folder(name: str) -> tuple[Path, Path, dict]:
-    folder = Path(name) if (Path(name) / "team.safetensors").is_file() else BUNDLED / name
-    if not (folder / "team.safetensors").is_file():
+def _resolved(base: str, adapter: str | Path | None) -> tuple[str | Path, str | Path, dict]:
+    """The base, the adapter's file and the settings that `load_team` was asked for."""
+    folder = next((f for f in (Path(base), BUNDLED / base) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
+    inside = folder / (adapter or TEAM_FILE) if folder else None
+    if inside and inside.is_file():
+        return folder / "base", inside, _settings(folder / "team.json")
+    if adapter is None:
         names = ", ".join(bundled_teams()) or "none"
-        raise TeamError(f"There is no bundled team {name!r} (there are: {names}); for another base give adapter=, too.")
-    return folder / "base", folder / "team.safetensors", _settings(folder / "team.json")
+        raise TeamError(f"There is no bundled team {base!r} (there are: {names}); for another base give adapter=, too.")
+    return base, adapter, {}
 
 
 def _settings(path: Path) -> dict:

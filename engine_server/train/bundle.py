@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Packs a trained base and team into a folder that `load_team` takes by name: float16, in shards, with its facts.
 
-    python -m engine_server.train.bundle --base runs/nano/base --team runs/nano/team --data data/materials/train --out DIR
+    python -m engine_server.train.bundle --base runs/nano/base --team runs/nano/materials --data data/materials/train \\
+        --also scenes=runs/nano/scenes=decompose,shade --out DIR
 """
 
 from __future__ import annotations
@@ -31,33 +32,39 @@ def mean_maps(folder: Path) -> dict[str, float | list[float]]:
     return means
 
 
-def bundle(base: Path, team: Path, data: Path, out: Path, facts: dict) -> None:
-    """Write `out`/base, team.safetensors, team.json and naive_means.json."""
-    checkpoint = read_checkpoint(team / "team.safetensors")
-    frozen = load_base(base)
-    frozen.network.half(), frozen.vae.half()
-    save_base(frozen, out / "base")
-    load_checkpoint(frozen.network, checkpoint, torch.float32)
-    save_checkpoint(out / "team.safetensors", frozen.network, checkpoint.config, torch.float16)
+def bundle(base: Path, adapters: dict[str, Path], data: Path, out: Path, facts: dict) -> None:
+    """Write `out`/base, one file for each adapter (from the folder of its training), team.json and naive_means.json."""
+    for number, (name, folder) in enumerate(adapters.items()):
+        checkpoint = read_checkpoint(folder / "team.safetensors")
+        frozen = load_base(base)
+        frozen.network.half(), frozen.vae.half()
+        if number == 0:
+            save_base(frozen, out / "base")
+        load_checkpoint(frozen.network, checkpoint, torch.float32)
+        save_checkpoint(out / f"{name}.safetensors", frozen.network, checkpoint.config, torch.float16)
     (out / "team.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (out / "naive_means.json").write_text(json.dumps(mean_maps(data), indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("base", "team", "data", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--also", action="append", default=[], metavar="NAME=FOLDER=TASK,TASK", help="a further adapter")
     parser.add_argument("--title", default="Teamwork nano")
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
     args = parser.parse_args()
+    also = [entry.split("=") for entry in args.also]
     facts = {
         "title": args.title,
         "licence": "GPL-3.0-or-later",
         "native_size": 256,
         "default_steps": args.steps,
+        "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
     }
-    bundle(args.base, args.team, args.data, args.out, facts)
+    adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
+    bundle(args.base, adapters, args.data, args.out, facts)
 
 
 if __name__ == "__main__":

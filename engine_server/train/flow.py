@@ -23,6 +23,10 @@ def noised(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     return (1 - sigma) * clean + sigma * noise
 
 
-def flow_loss(velocity: Tensor, clean: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of the velocity n - x0; the same as that of x0 weighted by sigma^-2."""
-    return (velocity - (noise - clean)).square().mean()
+def flow_loss(velocity: Tensor, clean: Tensor, noise: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean squared error of the velocity n - x0; the same as that of x0 weighted by sigma^-2.
+
+    `weight`, if given, weighs the entries of the first dimension; of mean 1 it leaves the scale as it is.
+    """
+    square = (velocity - (noise - clean)).square()
+    return square.mean() if weight is None else (square.flatten(1).mean(1) * weight).mean()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..diffusion.loading import load_base
-from ..teamwork.checkpoint import save_checkpoint
+from ..teamwork.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from ..teamwork.config import TeamConfig
 from ..teamwork.inject import adapters, attach, profile_layers
 from .config import ConfigError, DataSet, TrainConfig
@@ -39,11 +39,24 @@ def choose(
     return [n for n in given if n not in rest], rest
 
 
+def warm_start(network: torch.nn.Module, team: TeamConfig, earlier: Checkpoint) -> None:
+    """Copy what an earlier team of the same rank has learnt for the teammates that both have, by name."""
+    pairs = [(i, earlier.config.teammates.index(n)) for i, n in enumerate(team.teammates) if n in earlier.config.teammates]
+    if earlier.config.rank != team.rank or not pairs:
+        raise ConfigError(f"{earlier.path} has rank {earlier.config.rank} and teammates {', '.join(earlier.config.teammates)}.")
+    here, there = (list(column) for column in zip(*pairs, strict=True))
+    with torch.no_grad():
+        for layer, adapter in adapters(network).items():
+            for name, parameter in adapter.named_parameters():
+                parameter[here] = earlier.layers[layer][name][there]
+
+
 class TeamStage:
     """Loss on the rows of wanted teammates only; all images of a batch have the same teammates active.
 
     `options.sizes` may list pairs of crop and batch, from which each step takes one, so that a team learns pictures of
-    several sizes.
+    several sizes. `options.emphasis` weighs channels against each other; `options.start` is a checkpoint whose teammates
+    of the same names the team starts from.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -53,11 +66,14 @@ class TeamStage:
         self.base.network.train()
         self.team = TeamConfig(**{k: v for k, v in config.network.items()} | {"base_model": config.base})
         self.roster = attach(self.base.network, profile_layers(self.base.network, self.team.family), self.team)
+        if start := config.options.get("start"):
+            warm_start(self.base.network, self.team, read_checkpoint(start))
         cache = LatentCache(self.base, Path(config.options.get("latents", f"{config.output}/latents.safetensors")))
         channels = {*self.team.inputs, *self.team.outputs}
         self.sets = [SampleSet(data, cache, channels) for data in config.data]
         weights = np.array([data.weight for data in config.data])
         self.weights = weights / weights.sum()
+        self.emphasis = config.options.get("emphasis", {})
         self.sizes = config.options.get("sizes", [[config.crop, config.batch]])
         self.random = np.random.default_rng(config.seed)
         self.noise = torch.Generator().manual_seed(config.seed)
@@ -85,7 +101,8 @@ class TeamStage:
         sigma = draw_sigmas(clean.shape[1], self.config.options.get("start_share", 0.5), self.noise)
         rows = torch.where(is_wanted[:, None, None, None, None], noised(clean, noise, sigma[:, None, None, None]), clean)
         velocity = self._predict(rows, sigma, tuple(order))
-        return flow_loss(velocity[is_wanted], clean[is_wanted], noise[is_wanted])
+        weight = torch.tensor([self.emphasis.get(name.removesuffix(".out"), 1.0) for name in names if name.endswith(".out")])
+        return flow_loss(velocity[is_wanted], clean[is_wanted], noise[is_wanted], weight / weight.mean())
 
     def _predict(self, rows: Tensor, sigma: Tensor, order: tuple[int, ...]) -> Tensor:
         flat = rows.flatten(0, 1)  # teammate-major, as the coordination expects

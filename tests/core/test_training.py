@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from engine_server.teamwork import TeamConfig, load_team
 from engine_server.train.config import ConfigError, DataSet, TrainConfig, load_config
+from engine_server.teamwork.inject import adapters
+from engine_server.train.flow import flow_loss
 from engine_server.train.loop import Trainer, mixed_precision
 from engine_server.train.team import choose, stage_for
 
@@ -88,6 +90,26 @@ def test_mixed_precision_is_near_the_full_one(samples, base, tmp_path):
             losses.append(stage._loss(given, wanted, latents).item())
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+def test_a_team_starts_from_teammates_that_another_has_trained(samples, base, tmp_path):
+    train(team_config(samples, base, tmp_path / "first", steps=5))
+    config = team_config(samples, base, tmp_path / "second", steps=1)
+    network = config.network | {"teammates": ("image.in", "depth.out", "normals.out")}
+    options = config.options | {"start": str(tmp_path / "first" / "team.safetensors")}
+    stage = stage_for(dataclasses.replace(config, network=network, options=options))
+    trained = load_file(tmp_path / "first" / "team.safetensors")
+    for layer, adapter in adapters(stage.base.network).items():
+        for name, parameter in adapter.named_parameters():
+            assert torch.equal(parameter[:2], trained[f"{layer}.adapter.{name}"][[0, 2]])
+    assert all(not adapter.up[2].any() for adapter in adapters(stage.base.network).values())
+
+
+def test_emphasis_weighs_channels():
+    square = torch.tensor([1.0, 3.0])[:, None, None]
+    zero = torch.zeros(2, 1, 1)
+    assert flow_loss(square.sqrt(), zero, zero) == pytest.approx(2.0)
+    assert flow_loss(square.sqrt(), zero, zero, torch.tensor([1.5, 0.5])) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "prodigy"])

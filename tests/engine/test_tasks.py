@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from blender_addon.wire import ChannelImage, JobFailed, Submit
 from engine_server.errors import TaskError
-from engine_server.models import locate
+from engine_server.models import locate, team_info
 from engine_server.tasks import TASKS, TaskRunner
 from tests.core.tiny import tiny_adapter, tiny_base
 
-from .conftest import picture, submit
+from .conftest import ALL, picture, submit
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +173,15 @@ def test_teams_of_a_folder_given_on_the_command_line_run(launch, models, tmp_pat
     shutil.copytree(models / "tiny", tmp_path / "more" / "other")
     with launch("--models", str(tmp_path / "more")).client() as client:
         assert client.run(submit("o", "material", ("albedo",), model="other"), timeout=60).outputs
+
+
+def test_a_task_takes_the_adapter_that_is_meant_for_it(models, tmp_path):
+    folder = tmp_path / "two"
+    shutil.copytree(models / "tiny", folder)
+    tiny_adapter(folder / "base", folder / "scenes.safetensors", teammates=("image.in", "albedo.in", "inverseshading.out"))
+    (folder / "team.json").write_text('{"default_steps": 1, "adapters": {"shade": "scenes.safetensors"}}')
+    runner = TaskRunner()
+    for task, inputs in (("material", {"image": picture()}), ("shade", g_buffers())):
+        runner.run(Submit("j", task, str(folder), inputs, (), {}), lambda *step: None)
+    assert [team.teammates for team in runner._warm.values()] == [ALL, ("image.in", "albedo.in", "inverseshading.out")]
+    assert "inverseshading.out" in team_info(folder).teammates
