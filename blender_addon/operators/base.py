@@ -94,11 +94,11 @@ class ImageOperator(TaskOperator):
     filepath: StringProperty(name="File", description="The picture's file", subtype="FILE_PATH", options={"SKIP_SAVE"})
     image: StringProperty(name="Image", description="Name of an image in this file, instead of a file")
 
-    def picture(self, context: bpy.types.Context) -> tuple[str, ChannelImage]:
-        """The picture's name and its scene-linear pixels. Raises `ImageError`."""
+    def picture(self, context: bpy.types.Context) -> tuple[str, str, ChannelImage]:
+        """A name for what is made, the image's own name, and its scene-linear pixels. Raises `ImageError`."""
         source = self._source(context)
         name = Path(source.name).stem if self.filepath else source.name
-        return name, ChannelImage(images.read(source), "scene-linear")
+        return name, source.name, ChannelImage(images.read(source), "scene-linear")
 
     def _source(self, context: bpy.types.Context) -> bpy.types.Image:
         if self.filepath:

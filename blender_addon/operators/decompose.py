@@ -19,8 +19,8 @@ class TEAMWORK_OT_decompose_image(ImageOperator):
 
     def send(self, context: bpy.types.Context) -> jobs.Job:
         """Send the picture; its channels come back."""
-        name, picture = self.picture(context)
-        land = partial(landing.land_decomposition, name=name, source=name)
+        name, source, picture = self.picture(context)
+        land = partial(landing.land_decomposition, name=name, source=source)
         return jobs.start("decompose", self.model, {"image": picture}, (), self.job_options(), f"Decompose {name}", land)
 
 

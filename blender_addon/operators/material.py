@@ -41,9 +41,9 @@ class TEAMWORK_OT_material_from_image(ImageOperator):
         """Send the picture; the material comes back."""
         if not self.channels:
             raise ImageError("No maps are wanted: choose at least one.")
-        name, picture = self.picture(context)
+        name, source, picture = self.picture(context)
         target = landing.Target.of(getattr(context, "object", None)) if self.apply else None
-        land = partial(landing.land_material, name=self.material_name or name, source=name, target=target)
+        land = partial(landing.land_material, name=self.material_name or name, source=source, target=target)
         wanted = tuple(channel for channel, _, _ in CHANNELS if channel in self.channels)
         title = f"Material from {name}"
         return jobs.start("material", self.model, {"image": picture}, wanted, self.job_options(), title, land)
