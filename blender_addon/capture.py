@@ -7,7 +7,7 @@ The engine is registered for the one render that it serves, so that nothing of i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import bpy
 import numpy as np
@@ -34,7 +34,8 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
             self.session = None
 
         def __del__(self) -> None:
-            cycles.free(self)
+            with suppress(ReferenceError):  # Blender may have taken the engine away first
+                cycles.free(self)
 
         def update(self, data, depsgraph) -> None:
             if not self.session:

@@ -92,13 +92,15 @@ def read(image: bpy.types.Image) -> np.ndarray:
     image.pixels.foreach_get(stored)
     values = stored.reshape(height, width, image.channels)[::-1]
     values = finite(values[..., :3] if image.channels >= 3 else values[..., :1])
-    return np.ascontiguousarray(_linear(values, image.colorspace_settings))
+    return np.ascontiguousarray(_linear(values, image))
 
 
-def _linear(values: np.ndarray, settings: bpy.types.ColorManagedInputColorspaceSettings) -> np.ndarray:
-    """Stored values as light: whatever is neither data nor named linear is display-encoded, as sRGB is."""
-    is_light = settings.is_data or "linear" in settings.name.lower() or settings.name == "scene_linear"
-    return values if is_light else srgb_to_linear(values)
+def _linear(values: np.ndarray, image: bpy.types.Image) -> np.ndarray:
+    """Stored values as light. Blender converts the pixels of float images (EXR, also 16 bit PNG) when it loads them;
+    those of byte images are as in the file: data, or display-encoded as sRGB is."""
+    if image.is_float or image.colorspace_settings.is_data or "linear" in image.colorspace_settings.name.lower():
+        return values
+    return srgb_to_linear(values)
 
 
 def create(name: str, array: np.ndarray, channel: str) -> bpy.types.Image:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images in and out of Blender: values, colour spaces, packing, odd files."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from PIL import Image
+
+from blender_addon import images
+from blender_addon.colour import linear_to_srgb, srgb_to_linear
+from blender_addon.png import encode_png
+
+TOLERANCE = {"albedo": 0.005, "roughness": 0.0021, "normals": 2e-5, "height": 1e-5, "image": 0.0, "residual": 0.0, "depth": 0.0}
+
+
+def values(channel: str, random) -> np.ndarray:
+    """Wire values over a channel's range, of a size that is no square and no power of two."""
+    components = 1 if channel in ("roughness", "height", "depth") else 3
+    made = random.random((7, 11, components), dtype=np.float32)
+    scale = {"image": 9.0, "depth": 50.0}.get(channel, 1.0)
+    return made * 2 - 1 if channel in ("normals", "residual") else made * np.float32(scale)
+
+
+@pytest.mark.parametrize("channel", TOLERANCE)
+def test_values_survive_and_are_packed(scene, random, channel, tmp_path):
+    sent = values(channel, random)
+    images.create("kept", sent, channel).use_fake_user = True
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
+    kept = bpy.data.images["kept"]
+    assert kept.packed_file and kept.colorspace_settings.name == images.STORAGE.get(channel, images.PLAIN).space
+    read = images.read(kept)[..., : sent.shape[2]]
+    read = read * 2 - 1 if channel == "normals" else read
+    assert np.abs(read - sent).max() <= TOLERANCE[channel]
+
+
+def test_rows_run_from_the_top(scene, tmp_path):
+    picture = np.zeros((4, 6, 3), np.uint8)
+    picture[0] = 255
+    Image.fromarray(picture).save(tmp_path / "top.png")
+    assert images.read(images.load(tmp_path / "top.png"))[:, 0, 0].tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "I;16", "1"])
+def test_pictures_of_every_kind_are_read(scene, mode, tmp_path):
+    grey = np.full((5, 8), 128, np.uint8)
+    picture = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    picture.save(tmp_path / "kind.png")
+    read = images.read(images.load(tmp_path / "kind.png"))
+    assert read.shape == (5, 8, 3) and np.isfinite(read).all()
+    assert mode == "1" or np.allclose(read, 0.2158, atol=2e-3)
+
+
+def test_jpeg_of_one_pixel(scene, tmp_path):
+    Image.new("RGB", (1, 1), (255, 0, 0)).save(tmp_path / "one.jpg")
+    assert images.read(images.load(tmp_path / "one.jpg")).shape == (1, 1, 3)
+
+
+def test_nan_and_infinity_become_zero(scene):
+    image = bpy.data.images.new("odd", 2, 1, float_buffer=True)
+    image.colorspace_settings.name = "Non-Color"
+    image.pixels.foreach_set(np.float32([np.nan, 1, np.inf, 1, 2, -np.inf, 3, 1]))
+    assert images.read(image).tolist() == [[[0, 1, 0], [2, 0, 3]]]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "no file"), (b"", "empty"), (b"not an image at all", "not an image"), (b"\x89PNG\r\n\x1a\n1234", "not an image")]
+)
+def test_what_is_no_image_is_one_sentence_and_leaves_nothing(scene, tmp_path, content, words):
+    path = tmp_path / "bad.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(images.ImageError, match=words) as caught:
+        images.load(path)
+    assert "\n" not in str(caught.value) and not bpy.data.images
+
+
+def test_an_image_without_pixels_is_one_sentence(scene):
+    with pytest.raises(images.ImageError, match="no pixels"):
+        image = bpy.data.images.new("gone", 1, 1)
+        image.source, image.filepath = "FILE", "//nowhere.png"
+        images.read(image)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("components", [1, 3, 4])
+def test_the_png_writer_against_pillow(random, bits, components, tmp_path):
+    sent = random.random((9, 13, components))
+    (tmp_path / "x.png").write_bytes(encode_png(sent, bits))
+    with Image.open(tmp_path / "x.png") as picture:
+        picture.load()
+        assert picture.size == (13, 9)
+        if bits == 8 or components == 1:
+            read = np.asarray(picture, np.float64).reshape(9, 13, components) / (2**bits - 1)
+            assert np.abs(read - sent).max() <= 0.5001 / (2**bits - 1)
+
+
+def test_a_map_is_saved_as_it_is_and_a_picture_as_it_is_seen(scene, tmp_path):
+    images.save_png(images.create("map", np.full((3, 3, 1), 0.5, np.float32), "roughness"), tmp_path / "map.png")
+    images.save_png(images.create("picture", np.full((3, 3, 3), 0.5, np.float32), "image"), tmp_path / "picture.png")
+    assert np.asarray(Image.open(tmp_path / "map.png")).flat[0] == 128
+    assert np.asarray(Image.open(tmp_path / "picture.png")).flat[0] == 188
+
+
+def test_srgb_both_ways():
+    light = np.linspace(-0.5, 4, 1000, dtype=np.float32)
+    assert np.allclose(srgb_to_linear(linear_to_srgb(light)), light, atol=1e-5)
+    assert srgb_to_linear(np.float32(0.04045)) == pytest.approx(0.0031308, abs=1e-6)
