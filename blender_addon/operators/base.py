@@ -92,7 +92,9 @@ class ImageOperator(TaskOperator):
     """A task on one image: a file, or an image of this .blend file."""
 
     filepath: StringProperty(name="File", description="The picture's file", subtype="FILE_PATH", options={"SKIP_SAVE"})
-    image: StringProperty(name="Image", description="Name of an image in this file, instead of a file")
+    image: StringProperty(
+        name="Image", description="Name of an image in this file, instead of a file", options={"SKIP_SAVE"}
+    )
 
     def picture(self, context: bpy.types.Context) -> tuple[str, str, ChannelImage]:
         """A name for what is made, the image's own name, and its scene-linear pixels. Raises `ImageError`."""

@@ -35,7 +35,9 @@ class TEAMWORK_OT_material_from_image(ImageOperator):
         default={name for name, _, _ in CHANNELS},
     )
     apply: BoolProperty(name="Put on Active Object", description="Put the material into the active slot", default=False)
-    material_name: StringProperty(name="Name", description="The material's name; empty takes the picture's")
+    material_name: StringProperty(
+        name="Name", description="The material's name; empty takes the picture's", options={"SKIP_SAVE"}
+    )
 
     def send(self, context: bpy.types.Context) -> jobs.Job:
         """Send the picture; the material comes back."""

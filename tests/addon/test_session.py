@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The session thread and the launcher, with real engines and without Blender."""
+"""The session thread, with real engines and without Blender."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from blender_addon import launcher
-from blender_addon.session import Connected, JobDone, JobEnded, JobProgress, Lost, Session
+from blender_addon.session import Connected, JobDone, JobEnded, JobProgress, Lost, Session, Unloaded
 from blender_addon.wire import ChannelImage, Credentials, Submit
 
 PYTHON = Path(sys.executable)
@@ -104,27 +104,49 @@ def test_closing_leaves_no_thread(engine, tmp_path):
     assert "teamwork-session" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_a_running_engine_is_found_and_a_stopped_one_is_not(engine, tmp_path):
-    assert launcher.find_engine(tmp_path / "home") == engine.record
+def test_the_address_may_be_one_that_is_waited_for(tmp_path):
+    home = tmp_path / "home"
+    engine = launcher.spawn_engine(PYTHON, home)
+    session = Session(lambda: engine.wait().address, Credentials.local(home))
+    session.submit(job("early"))
+    assert until(session, JobDone).result.job_id == "early"
+    session.close()
     engine.stop()
-    assert launcher.find_engine(tmp_path / "home") is None and not engine.running
 
 
-def test_a_python_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setenv(launcher.PYTHON_VARIABLE, "/nowhere/python")
-    with pytest.raises(launcher.LaunchError, match="no Python at /nowhere/python"):
-        launcher.find_python()
+def test_an_engine_that_is_stopped_while_it_starts_ends_the_session_and_its_jobs(tmp_path):
+    engine = launcher.spawn_engine(PYTHON, tmp_path / "home")
+    session = Session(lambda: engine.wait().address, Credentials.local(tmp_path / "home"))
+    session.submit(job("early"))
+    engine.stop()
+    assert "ended at once" in until(session, JobEnded).sentence
+    until(session, Lost)
+    session.close()
 
 
-def test_without_any_environment_the_sentence_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.delenv(launcher.PYTHON_VARIABLE, raising=False)
-    monkeypatch.setattr(launcher, "ROOT", tmp_path)
-    with pytest.raises(launcher.LaunchError, match="preferences"):
-        launcher.find_python()
+def test_memory_is_freed_but_not_under_a_running_job(session):
+    session.submit(job("f", steps=1000, seconds_per_step=0.05))
+    until(session, JobProgress)
+    session.unload()
+    refused = until(session, Unloaded)
+    assert not refused.done and "running" in refused.sentence
+    session.cancel("f")
+    until(session, JobEnded)
+    session.unload()
+    assert until(session, Unloaded).done
+    assert session.alive
 
 
-def test_an_engine_that_cannot_start_says_its_last_words(tmp_path):
-    with pytest.raises(launcher.LaunchError, match="ended at once") as caught:
-        launcher.start_engine(PYTHON, tmp_path / "home", device="")
-        launcher.start_engine(Path("/bin/false"), tmp_path / "home2")
-    assert str(tmp_path) in str(caught.value)
+def test_a_job_over_a_limit_ends_alone(session):
+    inputs = {f"image{number}": job("x").inputs["image"] for number in range(40)}
+    session.submit(Submit("g", "echo", "", inputs, (), {}))
+    ended = until(session, JobEnded)
+    assert ended.job_id == "g" and ended.sentence
+    session.submit(job("h"))
+    assert until(session, JobDone).result.job_id == "h"
+
+
+def test_an_address_that_is_none_is_one_sentence(tmp_path):
+    session = Session("a b c", Credentials.local(tmp_path))
+    assert "expected host:port" in until(session, Lost).sentence
+    session.close()
