@@ -25,7 +25,7 @@ FORBIDDEN = {
     "blender_addon": {"torch", "diffusers", "safetensors", "PIL", "engine_server", "scripts", "tests"},
     "engine_server/teamwork": {"bpy", "scripts", "tests", "zmq"},
     "engine_server/diffusion": {"bpy", "scripts", "tests", "zmq"},
-    "engine_server": {"bpy", "scripts", "tests"},
+    "engine_server": {"scripts", "tests"},
     "scripts": {"tests"},
 }
 """What the files of a folder never import, not even inside a function."""
@@ -81,6 +81,11 @@ def test_the_method_and_the_bases_know_nothing_of_the_engine(folder):
 def test_the_method_never_needs_diffusers():
     for path in (ROOT / "engine_server" / "teamwork").glob("*.py"):
         assert not any(module.split(".")[0] == "diffusers" for module in imports(path)), name(path)
+
+
+def test_the_engine_uses_blender_for_its_panoramas_only():
+    users = {name(p) for p in FILES if name(p).startswith("engine_server") and "bpy" in imports(p)}
+    assert users <= {"engine_server/train/generate_panoramas.py"}
 
 
 def test_the_server_never_needs_torch():

@@ -61,7 +61,8 @@ class LatentCache:
         for size in {p.shape for p in pictures}:
             alike = [(f, p) for f, p in zip(files, pictures, strict=True) if p.shape == size]
             latents = self.base.encode(to_pixels([p for _, p in alike])).half()
-            self.kept |= {str(f): latent.clone(memory_format=torch.contiguous_format) for (f, _), latent in zip(alike, latents, strict=True)}
+            for (file, _), latent in zip(alike, latents, strict=True):
+                self.kept[str(file)] = latent.clone(memory_format=torch.contiguous_format)
 
     def __getitem__(self, path: Path) -> Tensor:
         return self.kept[str(path)].float()

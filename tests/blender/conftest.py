@@ -87,6 +87,7 @@ def snapshot(scene) -> dict:
     state["nodes"] = {m.name: sorted(n.name for n in m.node_tree.nodes) for m in bpy.data.materials if m.node_tree}
     state["links"] = {m.name: len(m.node_tree.links) for m in bpy.data.materials if m.node_tree}
     state["objects"] = {o.name: (o.select_get(), tuple(o.location)) for o in scene.objects}
-    state["data"] = {kind: sorted(b.name for b in getattr(bpy.data, kind)) for kind in ("scenes", "objects", "materials", "worlds", "cameras", "node_groups")}
+    kinds = ("scenes", "objects", "materials", "worlds", "cameras", "node_groups")
+    state["data"] = {kind: sorted(b.name for b in getattr(bpy.data, kind)) for kind in kinds}
     state["frame"] = scene.frame_current
     return state

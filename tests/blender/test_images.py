@@ -66,7 +66,8 @@ def test_nan_and_infinity_become_zero(scene):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "no file"), (b"", "empty"), (b"not an image at all", "not an image"), (b"\x89PNG\r\n\x1a\n1234", "not an image")]
+    ("content", "words"),
+    [(None, "no file"), (b"", "empty"), (b"some text", "not an image"), (b"\x89PNG\r\n\x1a\n1234", "not an image")],
 )
 def test_what_is_no_image_is_one_sentence_and_leaves_nothing(scene, tmp_path, content, words):
     path = tmp_path / "bad.png"

@@ -144,7 +144,7 @@ def test_the_parts_of_an_image_add_up_to_it(photo):
     assert set(made) == {"albedo", "diffuseshading", "residual", "normals", "depth", "roughness", "metalness"}
     whole = made["albedo"] * (1.0 - made["metalness"][..., :1]) * made["diffuseshading"] + made["residual"]
     assert np.abs(whole - images.read(picture)).mean() < 0.01, "but for albedo and metalness in 8 bits"
-    group = bpy.data.node_groups["wall.png recomposed"]
+    group = bpy.data.node_groups["wall recomposed"]
     assert group["teamwork_task"] == "decompose" and group.bl_idname == "CompositorNodeTree"
 
 
@@ -211,7 +211,7 @@ def test_one_pixel_is_a_picture(tmp_path):
     assert tuple(bpy.data.images["pixel albedo"].size) == (1, 1)
 
 
-def test_a_grey_picture_with_alpha_in_16_bits_is_a_picture(tmp_path):
+def test_a_grey_picture_of_16_bits_is_a_picture(tmp_path):
     Image.fromarray((np.arange(64 * 64, dtype=np.uint16) * 16).reshape(64, 64)).save(tmp_path / "grey.png")
     bpy.ops.teamwork.decompose_image(filepath=str(tmp_path / "grey.png"), model="tiny")
     assert tuple(bpy.data.images["grey albedo"].size) == (64, 64)

@@ -153,7 +153,8 @@ def of_another_base(folder):
 
 
 @pytest.mark.parametrize(
-    ("harm", "words"), [(cut, "cut short|whole"), (without_metadata, "metadata|Teamwork"), (of_another_base, "made for SD2, but .* is a SD3 base")]
+    ("harm", "words"),
+    [(cut, "cut short|whole"), (without_metadata, "metadata|Teamwork"), (of_another_base, "made for SD2, but .* is a SD3")],
 )
 def test_a_damaged_checkpoint_is_one_sentence(models, tmp_path, harm, words):
     folder = damaged(models, tmp_path, harm)
