@@ -99,7 +99,7 @@ class ImageOperator(TaskOperator):
     def picture(self, context: bpy.types.Context) -> tuple[str, str, ChannelImage]:
         """A name for what is made, the image's own name, and its scene-linear pixels. Raises `ImageError`."""
         source = self._source(context)
-        name = Path(source.name).stem if self.filepath else source.name
+        name = Path(source.name).stem if source.source == "FILE" else source.name
         return name, source.name, ChannelImage(images.read(source), "scene-linear")
 
     def _source(self, context: bpy.types.Context) -> bpy.types.Image:
