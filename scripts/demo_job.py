@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from . import demo_report as report
-from .demo import arguments
+from .demo_command import arguments
 from .demo_report import Stages
 
-HOME_VARIABLE = "TEAMWORK_HOME"
 PHOTO = "brick.png"
 SCENE_SAMPLES = 4
+PREVIEW_SAMPLES = 48
 
 
 class DemoError(Exception):
@@ -39,30 +39,26 @@ def do(operator: Callable, **settings: Any) -> None:
         raise DemoError(str(error).removeprefix("Error: ").strip()) from error
 
 
-def photo_to_material(photo: Path, out: Path, stages: Stages) -> None:
-    """Maps as PNG, a packed .blend, and a render of the material."""
+def photo_to_material(photo: Path, size: int, samples: int, out: Path, stages: Stages) -> None:
+    """Maps as PNG, a packed .blend, and a render of the material, 2 size x 2 size."""
     import bpy
 
     from blender_addon import images
 
+    from .cycles.preview import render_material_preview
+
     with stages.time("photo -> material"):
-        do(bpy.ops.teamwork.material_from_image, filepath=str(photo), material_name=photo.stem)
-    material = bpy.data.materials[photo.stem]
+        do(bpy.ops.teamwork.material_from_image, filepath=str(photo))
+    material = next(m for m in bpy.data.materials if m.get("teamwork_task") == "material")
     maps = {i["teamwork_channel"]: i for i in bpy.data.images if i.get("teamwork_task") == "material"}
     for channel, image in maps.items():
         images.save_png(image, out / f"{channel}.png")
         stages.made(f"{channel}.png", "map of the material")
     with stages.time("material preview (Cycles)"):
-        _preview(material, out / "material_preview.png")
+        render_material_preview(material, out / "material_preview.png", 2 * size, min(samples, PREVIEW_SAMPLES))
     stages.made("material_preview.png", "the material on a ball and a tile")
     _save(material, out / "material.blend")
     stages.made("material.blend", "the material, textures packed")
-
-
-def _preview(material: Any, path: Path) -> None:
-    from .cycles.preview import render_material_preview
-
-    render_material_preview(material, path, size=512, samples=48)
 
 
 def _save(material: Any, path: Path) -> None:
@@ -71,7 +67,7 @@ def _save(material: Any, path: Path) -> None:
 
     bpy.ops.mesh.primitive_plane_add(size=2)
     bpy.context.object.data.materials.append(material)
-    bpy.ops.wm.save_as_mainfile(filepath=str(path), check_existing=False, compress=True)
+    do(bpy.ops.wm.save_as_mainfile, filepath=str(path), check_existing=False, compress=True)
 
 
 def shade_scene(size: int, samples: int, out: Path, stages: Stages) -> dict[str, np.ndarray]:
@@ -108,7 +104,8 @@ def decompose(truth: dict[str, np.ndarray], out: Path, stages: Stages) -> None:
 
     with stages.time("intrinsic decomposition"):
         do(bpy.ops.teamwork.decompose_image, image="reference")
-    made = {i["teamwork_channel"]: report.wire_values(i) for i in bpy.data.images if i.get("teamwork_task") == "decompose"}
+    images_made = [image for image in bpy.data.images if image.get("teamwork_task") == "decompose"]
+    made = {image["teamwork_channel"]: report.wire_values(image) for image in images_made}
     errors = report.save_sheet(made, truth, out / "decomposition.png")
     stages.made("decomposition.png", "each channel beside Blender's own pass")
     for channel, error in errors.items():
@@ -120,22 +117,35 @@ def run(photo: Path, out: Path, size: int, samples: int) -> None:
     import bpy
 
     import blender_addon
-    from blender_addon import launcher
+    from blender_addon import images, launcher
+    from blender_addon.operators.base import MISTAKES
 
     stages = Stages(out)
     bpy.ops.wm.read_factory_settings(use_empty=True)
     blender_addon.register()  # not through the preferences, which an empty file resets
-    with stages.time("start the engine"):
-        engine = launcher.start_engine(Path(sys.executable))
     try:
-        do(bpy.ops.teamwork.test_engine)
-        photo_to_material(photo, out, stages)
-        truth = shade_scene(size, samples, out, stages)
-        decompose(truth, out, stages)
-    finally:
-        blender_addon.unregister()
-        engine.stop()
+        images.load(photo)  # a bad photo is told at once
+        with stages.time("start the engine"):
+            engine = launcher.start_engine(Path(sys.executable))
+        try:
+            do(bpy.ops.teamwork.test_engine)
+            photo_to_material(photo, size, samples, out, stages)
+            truth = shade_scene(size, samples, out, stages)
+            decompose(truth, out, stages)
+        finally:
+            blender_addon.unregister()
+            engine.stop()
+    except MISTAKES as error:
+        raise DemoError(str(error)) from error
     print(stages.table(), flush=True)
+
+
+def _keep_apart(home: Path) -> None:
+    """Let neither the user's own engine nor Blender's preferences know of this; before Blender is imported."""
+    os.environ["TEAMWORK_HOME"] = str(home)
+    resources = home / "blender"
+    resources.mkdir(parents=True, exist_ok=True)
+    os.environ["BLENDER_USER_RESOURCES"] = str(resources)
 
 
 def main() -> int:
@@ -144,16 +154,17 @@ def main() -> int:
     out = options.out.absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        os.environ[HOME_VARIABLE] = str(out / ".engine")
-        from blender_addon.launcher import LaunchError
-
-        try:
-            run(options.photo or default_photo(), out, options.size, options.samples)
-        except LaunchError as error:
-            raise DemoError(str(error)) from error
-    except (DemoError, OSError) as error:
+        _keep_apart(out / ".engine")
+        run(options.photo or default_photo(), out, options.size, options.samples)
+    except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = error.filename or out
+        print(f"demo: {where} cannot be used ({error.strerror}): choose another folder with --out.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -51,7 +51,7 @@ def test_normals_and_height_have_sixteen_bits(made):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("material_preview", (512, 512)), ("reference", (96, 96)), ("neural_shading", (96, 96)), ("noisy", (96, 96))],
+    [("material_preview", (192, 192)), ("reference", (96, 96)), ("neural_shading", (96, 96)), ("noisy", (96, 96))],
 )
 def test_the_pictures_are_there(made, name, size):
     with Image.open(made[0] / f"{name}.png") as picture:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `test.py` does once it has a Python that will do. Standard library only.
+
+Tests that use Blender run in one process for each file, since Blender keeps state that cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+from . import environment
+
+NOTHING_COLLECTED = 5
+MOST_SECONDS = 3600
+"""For one process; then it counts as failed, since Blender's module can hang on its way out."""
+
+
+def groups(tests: Path, chosen: list[Path]) -> list[list[Path]]:
+    """What goes into one process each: everything without Blender together, then every file under tests/blender."""
+    chosen = chosen or sorted(p for p in tests.iterdir() if p.is_dir() or p.name.startswith("test_"))
+    alone, together = [], []
+    for path in (p for p in chosen if not p.name.startswith("__")):
+        if "blender" not in path.parts[len(tests.parts) :]:
+            together.append(path)
+        else:
+            alone += sorted(path.glob("test_*.py")) if path.is_dir() else [path]
+    return [group for group in (together, *([p] for p in alone)) if group]
+
+
+def isolated(folder: Path) -> dict[str, str]:
+    """Variables that keep the tests off the user's own engine, Blender preferences and caches, and off the network."""
+    homes = {"TEAMWORK_HOME": "engine", "BLENDER_USER_RESOURCES": "blender"}
+    homes |= {"HF_HOME": "hub", "XDG_CACHE_HOME": "cache"}
+    for name in homes.values():
+        (folder / name).mkdir(mode=0o700)
+    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    # one thread: several of them on a busy machine wait for each other and are many times slower
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    return environment.variables(**{key: str(folder / name) for key, name in homes.items()}, **quiet, **threads)
+
+
+def run(python: Path, root: Path, words: list[str]) -> int:
+    """Run every group, also after one has failed, and add up; 0 if all that ran has passed and something ran.
+
+    Words that name files or folders of tests choose these; all others go to pytest.
+    """
+    started, total, failed = time.monotonic(), Counter(), []
+    root = root.resolve()
+    chosen = [word for word in words if word.startswith("tests/") and (root / word.split("::")[0]).exists()]
+    rest = [word for word in words if word not in chosen]
+    with tempfile.TemporaryDirectory(prefix="teamwork-tests-", ignore_cleanup_errors=True) as folder:
+        variables = isolated(Path(folder))
+        for number, group in enumerate(groups(root / "tests", [root / word for word in chosen])):
+            print(f"== {' '.join(path.name for path in group)}", flush=True)
+            results = Path(folder) / f"{number}.xml"
+            status = _pytest(python, root, [*map(str, group), f"--junitxml={results}", *rest], variables)
+            total += _counts(results)
+            failed += [path.name for path in group] if status not in (0, NOTHING_COLLECTED) else []
+    return _conclude(total, failed, time.monotonic() - started)
+
+
+def _pytest(python: Path, root: Path, words: list[str], variables: dict[str, str]) -> int:
+    command = [str(python), "-m", "pytest", "-q", *words]
+    try:
+        return subprocess.run(command, cwd=root, env=variables, timeout=MOST_SECONDS, check=False).returncode
+    except subprocess.TimeoutExpired:
+        print(f"This did not end within {MOST_SECONDS} s and was killed.", flush=True)
+        return 1
+
+
+def _counts(results: Path) -> Counter:
+    """How many tests a process ran; none if it died before it could tell."""
+    if not results.exists():
+        return Counter()
+    suites = ElementTree.parse(results).getroot().iter("testsuite")
+    kinds = ("tests", "failures", "errors", "skipped")
+    return sum((Counter({kind: int(suite.get(kind, 0)) for kind in kinds}) for suite in suites), Counter())
+
+
+def _conclude(total: Counter, failed: list[str], seconds: float) -> int:
+    """The last lines, and the exit status."""
+    bad = total["failures"] + total["errors"]
+    passed = total["tests"] - bad - total["skipped"]
+    print(f"\n{seconds:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    if not failed and not total["tests"]:
+        print("No test was run: nothing has the name that was asked for.")
+    print(f"{passed} passed, {bad} failed" + (f", {total['skipped']} skipped" if total["skipped"] else ""), flush=True)
+    return 0 if total["tests"] and not failed else 1
+
+
+def main() -> int:
+    """Set up and run."""
+    return environment.guarded(lambda python: run(python, environment.ROOT, sys.argv[1:]))
