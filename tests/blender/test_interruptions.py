@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever may come in the middle of a job: cancel, undo, another file, and engines that stop, die or never were there."""
+"""What may come in the middle of a job: cancel, undo, another file, an engine that stops, dies or was never there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ import bpy
 
 import blender_addon
 from blender_addon.wire import ChannelImage
-from tests.blender.operating import LONG, addon, cube, drain_until, echo_job, empty, models, photo, refused, running_job  # noqa: F401 (fixtures)
+from tests.blender.operating import (  # noqa: F401 (fixtures)
+    LONG,
+    addon,
+    cube,
+    drain_until,
+    echo_job,
+    empty,
+    models,
+    photo,
+    refused,
+    running_job,
+)
 from tests.engine.conftest import ROOT
 
 OTHER_PROTOCOL = """
