@@ -61,7 +61,8 @@ def load_team(
     roster = load_checkpoint(frozen.network, checkpoint, precision)
     with open(adapter, "rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return Team(frozen, roster, settings.get("default_steps", 50), settings.get("native_size"), fingerprint)
+    facts = {name: settings[name] for name in ("default_steps", "native_size", "zero_start") if name in settings}
+    return Team(frozen, roster, fingerprint=fingerprint, **facts)
 
 
 def _check_device(device: str) -> None:

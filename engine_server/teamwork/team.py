@@ -26,13 +26,24 @@ class Team:
     `teammates` are all names in order; `default_steps` is the number of denoising steps that `run` takes when it is not
     told one; `native_size` is the picture side that the team was trained for, if known; `fingerprint` identifies the
     adapter's weights.
+
+    A team with `zero_start` takes a single step from the mean of the noise, zero, as it was trained to: where the noise
+    hides everything, the best answer does not depend on it (as in Martin Garcia et al., arXiv 2409.11355). The seed then
+    matters from two steps on.
     """
 
     def __init__(
-        self, base: Base, roster: Roster, default_steps: int = 50, native_size: int | None = None, fingerprint: str = ""
+        self,
+        base: Base,
+        roster: Roster,
+        default_steps: int = 50,
+        native_size: int | None = None,
+        fingerprint: str = "",
+        zero_start: bool = False,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
+        self.zero_start = zero_start
 
     @property
     def teammates(self) -> tuple[str, ...]:
@@ -70,9 +81,11 @@ class Team:
         given = [self._pictures(entry) for entry in (images if several else [images])]
         size = self._size(given, width, height)
         order = self._order(given[0], wanted)
-        starts = [self._noise(size, self._names(order, ".out"), seed + i, noise or {}) for i in range(len(given))]
-        latents = self._sample(order, given, torch.stack(starts, dim=1), self._steps(steps), on_step)
-        results = [self._decode(latents[:, i], self._names(order, ".out"), size) for i in range(len(given))]
+        steps, outputs = self._steps(steps), self._names(order, ".out")
+        level = 0.0 if self.zero_start and steps == 1 else 1.0
+        starts = [self._noise(size, outputs, seed + i, noise or {}, level) for i in range(len(given))]
+        latents = self._sample(order, given, torch.stack(starts, dim=1), steps, on_step)
+        results = [self._decode(latents[:, i], outputs, size) for i in range(len(given))]
         return results if several else results[0]
 
     def _sample(
@@ -140,14 +153,14 @@ class Team:
         return self.base.encode(pad(to_pixels(pictures), self.base.multiple)).float()
 
     def _noise(
-        self, size: tuple[int, int], names: list[str], seed: int, given: Mapping[str, np.ndarray]
+        self, size: tuple[int, int], names: list[str], seed: int, given: Mapping[str, np.ndarray], level: float
     ) -> torch.Tensor:
         cells = [-(-side // self.base.multiple) * self.base.patch for side in size]
         shape = (self.base.channels, *cells)
         unknown = [name for name in given if name not in names]
         if unknown:
             raise RequestError(f"Noise was given for {unknown[0]!r}, which is not requested.")
-        rows = [_given_noise(n, given[n], shape) if n in given else seeded_noise(n, seed, shape) for n in names]
+        rows = [_given_noise(n, given[n], shape) if n in given else level * seeded_noise(n, seed, shape) for n in names]
         return torch.stack(rows).to(self.base.device)
 
     def _decode(self, latents: torch.Tensor, names: list[str], size: tuple[int, int]) -> dict[str, np.ndarray]:

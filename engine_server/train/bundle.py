@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--also", action="append", default=[], metavar="NAME=FOLDER=TASK,TASK", help="a further adapter")
     parser.add_argument("--title", default="Teamwork nano")
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
+    parser.add_argument("--zero-start", action="store_true", help="the team was trained to start from zero noise")
     args = parser.parse_args()
     also = [entry.split("=") for entry in args.also]
     facts = {
@@ -61,6 +62,7 @@ def main() -> None:
         "licence": "GPL-3.0-or-later",
         "native_size": 256,
         "default_steps": args.steps,
+        "zero_start": args.zero_start,
         "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
     }
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}

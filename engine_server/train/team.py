@@ -56,7 +56,7 @@ class TeamStage:
 
     `options.sizes` may list pairs of crop and batch, from which each step takes one, so that a team learns pictures of
     several sizes. `options.emphasis` weighs channels against each other; `options.start` is a checkpoint whose teammates
-    of the same names the team starts from.
+    of the same names the team starts from. With `options.zero_start` the noise at level 1 is zero (see `Team`).
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -99,6 +99,8 @@ class TeamStage:
         is_wanted = torch.tensor([name.endswith(".out") for name in names])
         noise = torch.randn(clean.shape, generator=self.noise)
         sigma = draw_sigmas(clean.shape[1], self.config.options.get("start_share", 0.5), self.noise)
+        if self.config.options.get("zero_start"):
+            noise = torch.where(sigma[:, None, None, None] == 1, 0.0, noise)
         rows = torch.where(is_wanted[:, None, None, None, None], noised(clean, noise, sigma[:, None, None, None]), clean)
         velocity = self._predict(rows, sigma, tuple(order))
         weight = torch.tensor([self.emphasis.get(name.removesuffix(".out"), 1.0) for name in names if name.endswith(".out")])

@@ -151,3 +151,14 @@ def test_adapters_are_where_the_names_say(team):
     assert names == {
         "norm1.linear", "attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "ff.net.0.proj", "ff.net.2",
     }
+
+
+def test_a_zero_start_makes_one_step_independent_of_the_seed(sd3, adapter, photo):
+    team = load_team(sd3, adapter)
+    team.zero_start = True
+    one, other = (team.run({"image": photo}, ["albedo"], steps=1, seed=seed)["albedo"] for seed in (0, 1))
+    nothing = {"albedo": np.zeros((4, *(-(-side // 4) * 2 for side in photo.shape[:2])), np.float32)}
+    assert np.array_equal(one, other)
+    assert np.array_equal(one, load_team(sd3, adapter).run({"image": photo}, ["albedo"], steps=1, noise=nothing)["albedo"])
+    two, three = (team.run({"image": photo}, ["albedo"], steps=2, seed=seed)["albedo"] for seed in (0, 1))
+    assert not np.array_equal(two, three)
