@@ -61,8 +61,10 @@ def run(python: Path, root: Path, words: list[str]) -> int:
             print(f"== {' '.join(path.name for path in group)}", flush=True)
             results = Path(folder) / f"{number}.xml"
             status = _pytest(python, root, [*map(str, group), f"--junitxml={results}", *rest], variables)
-            total += _counts(results)
-            failed += [path.name for path in group] if status not in (0, NOTHING_COLLECTED) else []
+            counts, names = _read(results)
+            total += counts
+            if status not in (0, NOTHING_COLLECTED):
+                failed += names or [f"{' '.join(path.name for path in group)} (the process ended with status {status})"]
     return _conclude(total, failed, time.monotonic() - started)
 
 
@@ -75,20 +77,22 @@ def _pytest(python: Path, root: Path, words: list[str], variables: dict[str, str
         return 1
 
 
-def _counts(results: Path) -> Counter:
-    """How many tests a process ran; none if it died before it could tell."""
+def _read(results: Path) -> tuple[Counter, list[str]]:
+    """How many tests a process ran, and the names of those that failed; nothing if it died before it could tell."""
     if not results.exists():
-        return Counter()
-    suites = ElementTree.parse(results).getroot().iter("testsuite")
+        return Counter(), []
+    root = ElementTree.parse(results).getroot()
     kinds = ("tests", "failures", "errors", "skipped")
-    return sum((Counter({kind: int(suite.get(kind, 0)) for kind in kinds}) for suite in suites), Counter())
+    counts = Counter({kind: sum(int(suite.get(kind, 0)) for suite in root.iter("testsuite")) for kind in kinds})
+    bad = [c for c in root.iter("testcase") if c.find("failure") is not None or c.find("error") is not None]
+    return counts, [f"{case.get('classname')}.{case.get('name')}" for case in bad]
 
 
 def _conclude(total: Counter, failed: list[str], seconds: float) -> int:
     """The last lines, and the exit status."""
     bad = total["failures"] + total["errors"]
     passed = total["tests"] - bad - total["skipped"]
-    print(f"\n{seconds:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    print("\n" + "".join(f"FAILED {name}\n" for name in failed) + f"{seconds:.0f} s")
     if not failed and not total["tests"]:
         print("No test was run: nothing has the name that was asked for.")
     print(f"{passed} passed, {bad} failed" + (f", {total['skipped']} skipped" if total["skipped"] else ""), flush=True)

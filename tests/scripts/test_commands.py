@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's commands as a user types them, each in a process of its own, with tiny teams and the bundled one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.environment import ROOT
+from tests.core.tiny import tiny_adapter, tiny_base
+
+
+def engine(*words: object) -> subprocess.CompletedProcess:
+    """`python -m engine_server ...`."""
+    command = [sys.executable, "-m", "engine_server", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory):
+    """The words that name a tiny team."""
+    folder = tmp_path_factory.mktemp("team")
+    base = tiny_base("SD3", folder / "base")
+    return ["--base", base, "--adapter", tiny_adapter(base, folder / "team.safetensors"), "--steps", 2]
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A small photo with an odd size."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (21, 34, 3), np.uint8)).save(path)
+    return path
+
+
+def test_run_writes_the_channels_that_were_asked_for(team, photo, tmp_path):
+    ended = engine("run", *team, "--image", f"image={photo}", "--request", "albedo,normals", "--out", tmp_path / "maps")
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["albedo.png", "normals.png"]
+    assert all(Image.open(p).size == (34, 21) for p in (tmp_path / "maps").iterdir())
+    assert "step 2 of 2" in ended.stdout and str(tmp_path / "maps" / "albedo.png") in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--image", "photo.png"], "CHANNEL=FILE"),
+        (["--image", "image=gone.png"], "gone.png"),
+        (["--image", "image={photo}", "--request", "colours"], "colours"),
+    ],
+)
+def test_run_says_in_a_sentence_what_is_wrong(team, photo, tmp_path, words, said):
+    ended = engine("run", *team, *(word.format(photo=photo) for word in words), "--out", tmp_path / "maps")
+    assert ended.returncode == 2 and said in ended.stderr and "Traceback" not in ended.stderr
+    assert not (tmp_path / "maps").exists()
+
+
+def test_the_bundled_team_is_scored_on_a_sample(tmp_path):
+    sample = tmp_path / "stone"
+    sample.mkdir()
+    colours = {"flash": (120, 90, 60), "albedo": (128, 100, 70), "normals": (128, 128, 255)}
+    for name, colour in colours.items():
+        Image.new("RGB", (64, 64), colour).save(sample / f"{name}.png")
+    for name, value in {"roughness": 180, "metalness": 0}.items():
+        Image.new("L", (64, 64), value).save(sample / f"{name}.png")
+    ended = engine("evaluate", "--data", tmp_path, "--size", 64, "--json", tmp_path / "scores.json")
+    assert ended.returncode == 0, ended.stderr
+    assert "mean angle, degrees" in ended.stdout
+    assert [s["name"] for s in json.loads((tmp_path / "scores.json").read_text())["samples"]] == ["stone/flash"]
+
+
+def test_models_lists_the_bundled_team():
+    ended = engine("models")
+    assert ended.returncode == 0 and "nano" in ended.stdout and "MB" in ended.stdout
+
+
+def test_help_lists_the_commands_without_torch():
+    ended = engine("--help")
+    assert ended.returncode == 0
+    for command in ("serve", "run", "train", "evaluate", "models"):
+        assert command in ended.stdout
+    assert engine("dance").returncode == 2
