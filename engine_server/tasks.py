@@ -24,7 +24,10 @@ OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
 
 @dataclass(frozen=True)
 class Task:
-    """What a task takes and makes. `made_from` names, for each derived output, the channels that a team must make for it."""
+    """What a task takes and makes. `made_from` names, for each derived output, the channels that a team must make for it.
+
+    `looks` is how large the network sees a picture by default, in native sizes: whole, or closely by tiles.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -32,6 +35,7 @@ class Task:
     normals: str
     made_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    looks: int = 1
 
 
 _MAPS = ("albedo", "roughness", "metalness", "normals")
@@ -54,6 +58,7 @@ TASKS = {
             channels.CAMERA_NORMAL,
             {"image": ("inverseshading",)},
             needs=("albedo",),
+            looks=8,
         ),
     )
 }
@@ -137,7 +142,7 @@ class _Run:
             listed = ", ".join(f"{name} {w} x {h}" for name, (h, w) in sizes.items())
             raise TaskError("bad-input", f"The given channels differ in size ({listed}); give all in one size.")
         height, width = next(iter(sizes.values()))
-        return fit(height, width, int(self._option("size", 0)) or 2 * (self.team.native_size or 512))
+        return fit(height, width, int(self._option("size", 0)) or self.task.looks * (self.team.native_size or 512))
 
     def _option(self, name: str, default: float) -> float:
         value = self.job.options.get(name, default)

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint
-from ..teamwork.config import CheckpointError, TeamError
+from ..teamwork.config import CheckpointError, TeamConfig, TeamError
 from ..teamwork.team import Team
 from .base import Base
 from .prompts import empty_prompt
@@ -61,8 +61,14 @@ def load_team(
     roster = load_checkpoint(frozen.network, checkpoint, precision)
     with open(adapter, "rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    facts = {name: settings[name] for name in ("default_steps", "native_size", "zero_start") if name in settings}
-    return Team(frozen, roster, fingerprint=fingerprint, **facts)
+    facts = {name: settings[name] for name in ("default_steps", "zero_start", "tile") if name in settings}
+    return Team(frozen, roster, native_size=_native_size(checkpoint.config, settings), fingerprint=fingerprint, **facts)
+
+
+def _native_size(config: TeamConfig, settings: dict) -> int | None:
+    """The side of the pictures that an adapter was trained on, as its metadata ("256x256") or else the team's facts say."""
+    sides = [int(side) for side in config.resolution.lower().split("x") if side.strip().isdecimal()]
+    return max(sides) if sides else settings.get("native_size")
 
 
 def _check_device(device: str) -> None:

@@ -34,8 +34,10 @@ class Tiled:
     (MultiDiffusion, arXiv 2302.08113).
     """
 
-    def __init__(self, base: Base, overlap: float = 0.25) -> None:
+    def __init__(self, base: Base, overlap: float = 0.25, side: int | None = None) -> None:
+        """`side` is the largest side of a tile in latent cells, if it shall be smaller than what the base can take."""
         self.base, self.overlap = base, overlap
+        self.limit = min((n for n in (base.largest, side) if n), default=None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.base, name)
@@ -43,7 +45,7 @@ class Tiled:
     def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         """As the base's own; tiles begin on whole patches."""
         height, width = latents.shape[-2:]
-        limit = self.base.largest
+        limit = self.limit
         if limit is None or max(height, width) <= limit:
             return self.base.predict(latents, timestep, conditions)
         total = torch.zeros_like(latents)

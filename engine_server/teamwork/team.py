@@ -16,6 +16,7 @@ from .pictures import as_picture, pad, to_pictures, to_pixels
 
 if TYPE_CHECKING:
     from ..diffusion.base import Base
+    from ..diffusion.tiling import Tiled
 
 OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
 
@@ -29,7 +30,8 @@ class Team:
 
     A team with `zero_start` takes a single step from the mean of the noise, zero, as it was trained to: where the noise
     hides everything, the best answer does not depend on it (as in Martin Garcia et al., arXiv 2409.11355). The seed then
-    matters from two steps on.
+    matters from two steps on. A team with `tile` makes pictures that are larger than its native size of tiles of that size,
+    because its base has learnt no other positions.
     """
 
     def __init__(
@@ -40,10 +42,11 @@ class Team:
         native_size: int | None = None,
         fingerprint: str = "",
         zero_start: bool = False,
+        tile: bool = False,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
-        self.zero_start = zero_start
+        self.zero_start, self.tile = zero_start, tile
 
     @property
     def teammates(self) -> tuple[str, ...]:
@@ -92,7 +95,6 @@ class Team:
         self, order: tuple[int, ...], given: list[dict[str, np.ndarray]], start: torch.Tensor, steps: int, on_step: OnStep | None
     ) -> torch.Tensor:
         from ..diffusion.sampling import Cast, sample
-        from ..diffusion.tiling import Tiled
 
         names = self._names(order, ".in")
         clean = [self._encode([pictures[name] for name in names]) for pictures in given]
@@ -100,7 +102,12 @@ class Team:
         conditions = self.base.conditions(len(order) * len(given), *(n * self.base.factor for n in start.shape[-2:]))
         report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview())[0]))
         with self.roster.working(order):
-            return sample(Tiled(self.base), cast, torch.stack(clean, dim=1), start, conditions, steps, report)
+            return sample(self._tiled(), cast, torch.stack(clean, dim=1), start, conditions, steps, report)
+
+    def _tiled(self) -> Tiled:
+        from ..diffusion.tiling import Tiled
+
+        return Tiled(self.base, side=self.native_size // self.base.factor if self.tile and self.native_size else None)
 
     def _names(self, order: tuple[int, ...], side: str) -> list[str]:
         """Channels of the active teammates of one side, `.in` or `.out`, in order."""

@@ -162,3 +162,14 @@ def test_a_zero_start_makes_one_step_independent_of_the_seed(sd3, adapter, photo
     assert np.array_equal(one, load_team(sd3, adapter).run({"image": photo}, ["albedo"], steps=1, noise=nothing)["albedo"])
     two, three = (team.run({"image": photo}, ["albedo"], steps=2, seed=seed)["albedo"] for seed in (0, 1))
     assert not np.array_equal(two, three)
+
+
+def test_tiles_of_the_native_size_are_what_the_base_sees(sd3, adapter):
+    team = load_team(sd3, adapter)
+    team.native_size, team.tile = 16, True
+    seen = []
+    predict = team.base.predict
+    team.base.predict = lambda latents, *rest: (seen.append(tuple(latents.shape[-2:])), predict(latents, *rest))[1]
+    picture = np.random.default_rng(0).random((40, 24, 3), np.float32)
+    assert team.run({"image": picture}, ["albedo"], steps=1)["albedo"].shape == (40, 24, 3)
+    assert len(seen) > 2 and set(seen) == {(8, 8)}
