@@ -100,8 +100,6 @@ def decompose(truth: dict[str, np.ndarray], out: Path, stages: Stages) -> None:
     """The reference taken apart, each channel beside Blender's own pass."""
     import bpy
 
-    from blender_addon import images
-
     with stages.time("intrinsic decomposition"):
         do(bpy.ops.teamwork.decompose_image, image="reference")
     images_made = [image for image in bpy.data.images if image.get("teamwork_task") == "decompose"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ import bpy, json, sys
 bpy.ops.wm.open_mainfile(filepath=sys.argv[-1])
 material = next(m for m in bpy.data.materials if "teamwork_model" in m)
 links = [(l.from_node.type, l.to_socket.name) for l in material.node_tree.links]
-images = [(n.image.name, bool(n.image.packed_file), list(n.image.size)) for n in material.node_tree.nodes if n.type == "TEX_IMAGE"]
+nodes = [n for n in material.node_tree.nodes if n.type == "TEX_IMAGE"]
+images = [(n.image.name, bool(n.image.packed_file), list(n.image.size)) for n in nodes]
 print("FACTS" + json.dumps({"links": links, "images": images}))
 """
 
@@ -74,8 +76,6 @@ def test_the_sheet_shows_every_channel_beside_blenders(made):
 def test_the_blend_file_holds_the_whole_material(made):
     command = [sys.executable, "-c", REOPEN, str(made[0] / "material.blend")]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    import json
-
     facts = json.loads(next(line for line in said.splitlines() if line.startswith("FACTS"))[5:])
     assert {("TEX_IMAGE", "Base Color"), ("NORMAL_MAP", "Normal")} <= {tuple(link) for link in facts["links"]}
     assert len(facts["images"]) == 5 and all(packed and size == [512, 512] for _, packed, size in facts["images"])

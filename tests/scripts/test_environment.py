@@ -13,6 +13,8 @@ import pytest
 from scripts import environment
 from scripts.environment import LOG, STAMP, SetupError, ensure, guarded, python_of, requirements
 
+WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+
 
 def wheel(folder: Path, name: str, version: str) -> Path:
     """A package with one module that knows its version."""
@@ -21,7 +23,7 @@ def wheel(folder: Path, name: str, version: str) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
         archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/WHEEL", WHEEL)
         archive.writestr(f"{info}/RECORD", "")
     return path
 
@@ -29,7 +31,8 @@ def wheel(folder: Path, name: str, version: str) -> Path:
 def project(root: Path, *wanted: str, constraint: str = "") -> None:
     """A project that wants some packages."""
     listed = ", ".join(f'"{each}"' for each in wanted)
-    text = f'[project]\nname = "toy"\nversion = "1"\ndependencies = [{listed}]\n[project.optional-dependencies]\nmore = []\n'
+    text = f'[project]\nname = "toy"\nversion = "1"\ndependencies = [{listed}]\n'
+    text += "[project.optional-dependencies]\nmore = []\n"
     (root / "pyproject.toml").write_text(text)
     (root / "constraints.txt").write_text(constraint)
 
@@ -47,8 +50,8 @@ class Toy:
 
     def version(self, name: str = "toypart") -> str:
         """The installed version of a package, as its own Python sees it."""
-        code = f"import {name}; print({name}.VERSION)"
-        return subprocess.run([python_of(self.root / ".venv"), "-c", code], capture_output=True, text=True).stdout.strip()
+        command = [python_of(self.root / ".venv"), "-c", f"import {name}; print({name}.VERSION)"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from scripts.supported import problem
 
 FIRST_READ = ("scripts/__init__.py", "scripts/supported.py", "scripts/demo.py", "scripts/test.py")
 AS_VERSION = (
-    "import runpy, sys; sys.version_info = ({}, 'final', 0); sys.argv = [{!r}]; runpy.run_path({!r}, run_name='__main__')"
+    "import runpy, sys; sys.version_info = ({}, 'final', 0); sys.argv = [{!r}];"
+    "runpy.run_path({!r}, run_name='__main__')"
 )
 
 
