@@ -84,3 +84,13 @@ def test_help_lists_the_commands_without_torch():
     for command in ("serve", "run", "train", "evaluate", "models"):
         assert command in ended.stdout
     assert engine("dance").returncode == 2
+
+
+def test_every_command_of_the_readme_is_one_and_knows_its_options():
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    shown = [line.split()[3:] for line in lines if line.startswith("python -m engine_server ")]
+    assert {words[0] for words in shown} >= {"run", "train", "evaluate", "serve", "models"}
+    for command, *words in shown:
+        told = engine(command, "--help")
+        assert told.returncode == 0, told.stderr
+        assert all(word in told.stdout for word in words if word.startswith("--")), command
