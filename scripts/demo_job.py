@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +149,8 @@ def _keep_apart(home: Path) -> None:
 
 def main() -> int:
     """Run with the words of `demo.py`; 2 and a sentence for what the user can mend."""
+    # Ctrl-C inside an operator would be told as a fault of it; the engine ends when this process has ended
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     options = arguments().parse_args()
     out = options.out.absolute()
     try:
@@ -161,8 +164,6 @@ def main() -> int:
         where = error.filename or out
         print(f"demo: {where} cannot be used ({error.strerror}): choose another folder with --out.", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +102,21 @@ def test_a_bad_photo_is_one_sentence(tmp_path, content, words):
         photo.write_bytes(content)
     ended = demo("--photo", str(photo), "--out", str(tmp_path / "out"))
     assert ended.returncode == 2 and words in ended.stderr and "Traceback" not in ended.stderr + ended.stdout
+
+
+def test_ctrl_c_ends_everything_without_a_traceback(tmp_path):
+    command = [sys.executable, "scripts/demo.py", "--out", str(tmp_path / "out")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as running:
+        for line in running.stdout:
+            if line.startswith("photo -> material"):
+                os.killpg(running.pid, signal.SIGINT)
+                break
+        said = running.communicate(timeout=60)[0]
+    assert running.returncode == 130 and said.strip().endswith("Stopped.") and "Traceback" not in said
+    record = tmp_path / "out" / ".engine" / "engine.json"
+    for _ in range(300):
+        if not record.exists():
+            break
+        time.sleep(0.1)
+    assert not record.exists(), "the engine has ended, too"
