@@ -8,6 +8,7 @@ import json
 import logging
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -145,7 +146,7 @@ class Desk:
 
     def _submit(self, request: Request, submit: Submit) -> Message:
         known = self.queue.find(request.owner, submit.job_id)
-        digest = _digest(request.envelope.body)
+        digest = _digest(request)
         if known is not None:
             return self._again(request, known, digest)
         job = Job(request.owner, submit.job_id, submit.task, request.route, request.frames, request.size, digest)
@@ -201,7 +202,7 @@ class Desk:
 
     def _tell(self, job: Job, route: bytes) -> None:
         """Send the job's last news to this connection, and its further news from now on."""
-        job.route = route
+        job.route, job.abandoned = route, False
         frames = self.results.get(job) if job.finished else job.news
         if frames is None and job.finished:
             sentence = "The result was dropped because newer ones needed its room: submit the job again, with another name."
@@ -267,6 +268,7 @@ def _unknown(job_id: str) -> Failed:
     )
 
 
-def _digest(body: dict[str, Any]) -> bytes:
-    """What a job asks for, apart from the images' content."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
+def _digest(request: Request) -> bytes:
+    """What a job asks for and with which images; sums will do for those, as nobody gains by deceiving himself."""
+    sums = [zlib.crc32(frame) for frame in request.frames[2:]]
+    return hashlib.sha256(json.dumps([request.envelope.body, sums], sort_keys=True).encode()).digest()

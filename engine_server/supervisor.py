@@ -51,9 +51,19 @@ class Worker:
         keys = _key_pair()
         self.token, self.public = f"w{uuid.uuid4().hex}", keys.public
         orders = self._supervisor.orders(self.token, keys, self.device)
-        self.process = WorkerProcess(orders, self._supervisor.on_exit)
+        try:
+            self.process = WorkerProcess(orders, self._supervisor.on_exit)
+        except OSError as error:
+            return self._not_started(error)
         self.state, self._heard = STARTING, time.monotonic()
         log.info("worker %d starts for %s", self.process.pid, self.device)
+
+    def _not_started(self, error: OSError) -> None:
+        log.error("no worker can be started for %s: %s", self.device, error)
+        self._forget_process()
+        if self.job is not None:
+            sentence = f"The worker process could not be started ({error.strerror}): close other programs and try again."
+            self.end(Failed(self.job.job_id, "worker-failed-to-start", sentence))
 
     def assign(self, job: Job) -> None:
         """Give it a job, now or when it has started."""

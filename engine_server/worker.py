@@ -21,7 +21,6 @@ import numpy as np
 import zmq
 
 from blender_addon.wire import Cancel, Cancelled, ChannelImage, Failed, KeyPair, Message, Progress, Result, Submit, decode, encode
-from blender_addon.wire.errors import WireError
 from blender_addon.wire.sockets import client_socket
 
 from .diagnostics import echo
@@ -153,12 +152,15 @@ def _printable(text: str) -> str:
 
 
 def _device_memory(device: str) -> tuple[int, int]:
-    """Free and total memory of the device in bytes. Only to be called when torch is loaded anyway."""
+    """Free and total memory of the device in bytes; (0, 0) if it is not there. Only to be called when torch is loaded anyway."""
     import torch
 
     if not device.startswith("cuda"):
         return system_memory()
-    return torch.cuda.mem_get_info(torch.device(device))
+    try:
+        return torch.cuda.mem_get_info(torch.device(device))
+    except (RuntimeError, AssertionError, ValueError):  # the job has failed with a sentence that says so
+        return 0, 0
 
 
 def _end_with_server() -> None:
@@ -177,8 +179,9 @@ def main() -> None:
     threading.Thread(target=_end_with_server, daemon=True).start()
     try:
         Worker(orders).serve()
-    except WireError as error:
-        sys.exit(f"The server broke the protocol: {error}")
+    except Exception:
+        log.exception("the worker ends")
+    os._exit(1)  # an orderly exit would wait for the thread that reads standard input
 
 
 if __name__ == "__main__":
