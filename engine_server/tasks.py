@@ -63,6 +63,8 @@ TASKS = {
     )
 }
 """Every task by its name."""
+OPTIONS = {"seed": (-(2**53), 2**53), "steps": (0, 1000), "size": (0, 16384), "exposure": (-64.0, 64.0)}
+"""The least and the most of each option; 0 is each one's default."""
 
 
 class TaskRunner:
@@ -142,19 +144,19 @@ class _Run:
             listed = ", ".join(f"{name} {w} x {h}" for name, (h, w) in sizes.items())
             raise TaskError("bad-input", f"The given channels differ in size ({listed}); give all in one size.")
         height, width = next(iter(sizes.values()))
-        return fit(height, width, int(self._option("size", 0)) or self.task.looks * (self.team.native_size or 512))
+        return fit(height, width, int(self._option("size")) or self.task.looks * (self.team.native_size or 512))
 
-    def _option(self, name: str, default: float) -> float:
-        value = self.job.options.get(name, default)
-        if not isinstance(value, (int, float)) or not np.isfinite(value):
-            raise TaskError("bad-option", f"The option {name} is {value!r}; expected a number.")
+    def _option(self, name: str) -> float:
+        value, (least, most) = self.job.options.get(name, 0), OPTIONS[name]
+        if isinstance(value, (bool, str)) or not least <= value <= most:
+            raise TaskError("bad-option", f"The option {name} is {value!r}; expected a number in {least} .. {most}.")
         return value
 
     def _exposure(self) -> float:
         """What the image is multiplied with before it is encoded; results are divided by it."""
         image = self.wire.get("image")
         automatic = colour.exposure_factor(image.data) if image else 1.0
-        return automatic * 2.0 ** float(self._option("exposure", 0.0))
+        return automatic * 2.0 ** float(self._option("exposure"))
 
     def _to_model(self, name: str, image: ChannelImage) -> np.ndarray:
         if name == "image":
@@ -164,13 +166,13 @@ class _Run:
     def run(self, outputs: tuple[str, ...], on_step: OnStep) -> tuple[dict[str, ChannelImage], dict[str, Any]]:
         """Make the outputs; those that were given are handed back as they came."""
         answers = self._ask(self._wanted(outputs), on_step)
-        info: dict[str, Any] = {"seed": int(self._option("seed", 0)), "steps": self._steps()}
+        info: dict[str, Any] = {"seed": int(self._option("seed")), "steps": self._steps()}
         info |= {"width": self.fit.result[1], "height": self.fit.result[0], "exposure": self.exposure}
         made = {name: self._output(name, answers, info) for name in outputs}
         return made, info
 
     def _steps(self) -> int:
-        return int(self._option("steps", 0)) or self.team.default_steps
+        return int(self._option("steps")) or self.team.default_steps
 
     def _wanted(self, outputs: tuple[str, ...]) -> list[str]:
         """Channels that the team must make: what derived outputs come from, and nothing that was given."""
@@ -186,7 +188,7 @@ class _Run:
         if not wanted:
             return dict(self.model)
         small = {name: resized(picture, self.fit.working) for name, picture in given.items()}
-        seed = int(self._option("seed", 0))
+        seed = int(self._option("seed"))
         made = self.team.run(small, wanted, steps=self._steps(), seed=seed, on_step=on_step)
         large = enlarged(made, self.fit.result, self.model.get("image"))
         return derive.metalness_workflow(large) | self.model
