@@ -43,7 +43,7 @@ def gallery(made: Path, photo: Path) -> Image.Image:
     return sheet
 
 
-def main(made: str, out: str) -> None:
+def main(made: str = "demo_output", out: str = "docs/gallery.jpg") -> None:
     """Write the gallery of a demo's folder, run with the default photo."""
     from .demo_job import default_photo
 
