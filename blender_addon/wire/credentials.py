@@ -67,7 +67,7 @@ class KeyRing:
         """The key pair of that name (client or engine), made when it is asked for first."""
         path = self.folder / f"{name}.json"
         if not path.exists():
-            public, secret = (key.decode() for key in zmq.curve_keypair())
+            public, secret = _new_keys()
             create_private(path, json.dumps({"public": public, "secret": secret}) + "\n")
         return _read_pair(path)
 
@@ -93,6 +93,14 @@ class KeyRing:
         if not _NAME.fullmatch(name):
             raise CredentialsError(f"{name!r} cannot name a key: use up to 64 letters, digits, dots, dashes, underscores.")
         return self.clients / f"{name}.public"
+
+
+def _new_keys() -> tuple[str, str]:
+    """A new public and secret key; the public one does not look like an option to a command that it is given to."""
+    while True:
+        public, secret = (key.decode() for key in zmq.curve_keypair())
+        if not public.startswith("-"):
+            return public, secret
 
 
 def _read_pair(path: Path) -> KeyPair:

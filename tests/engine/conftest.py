@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
-from blender_addon.wire import ChannelImage, Client, Credentials, Submit, read_engine_record
+from blender_addon.wire import ENDS, ChannelImage, Client, Credentials, Message, Submit, read_engine_record
 from tests.core.tiny import tiny_adapter, tiny_base
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,11 +54,19 @@ class Engine:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """A folder with a tiny random team that has every channel."""
+    """A folder with a tiny random team that has every channel, one that has few, and three that are damaged."""
     folder = tmp_path_factory.mktemp("models")
     base = tiny_base("SD3", folder / "tiny" / "base")
     tiny_adapter(base, folder / "tiny" / "team.safetensors", teammates=ALL)
     (folder / "tiny" / "team.json").write_text('{"native_size": 16, "default_steps": 2, "licence": "CC0-1.0"}')
+    for name in ("few", "cut", "bare", "stranger"):
+        shutil.copytree(folder / "tiny", folder / name)
+    tiny_adapter(base, folder / "few" / "team.safetensors", teammates=("image.in", "albedo.out", "normals.out"))
+    cut, bare = folder / "cut" / "team.safetensors", folder / "bare" / "team.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    save_file(load_file(bare), bare)  # without its metadata
+    other = tiny_base("SD2", tmp_path_factory.mktemp("other"))
+    tiny_adapter(other, folder / "stranger" / "team.safetensors", profile="SD2")
     return folder
 
 
@@ -97,3 +107,36 @@ def picture(height: int = 12, width: int = 20, components: int = 3) -> ChannelIm
 def submit(job_id: str, task: str = "echo", outputs: tuple[str, ...] = (), model: str = "tiny", **options) -> Submit:
     """A job on a picture."""
     return Submit(job_id, task, model, {"image": picture()}, outputs, options)
+
+
+def until(client: Client, kind: type | tuple[type, ...], job_id: str | None = None, seconds: float = 60.0) -> Message:
+    """The next message of a kind, of one job if it is named; others are thrown away."""
+    return everything_until(client, kind, job_id, seconds)[-1]
+
+
+def everything_until(
+    client: Client, kind: type | tuple[type, ...], job_id: str | None = None, seconds: float = 60.0
+) -> list[Message]:
+    """All messages up to the next of a kind."""
+    seen: list[Message] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        message = client.poll(0.2)
+        if message is not None:
+            seen.append(message)
+            if isinstance(message, kind) and job_id in (None, message.job_id):
+                return seen
+    raise AssertionError(f"no {kind} came, only {[type(message).__name__ for message in seen]}")
+
+
+def end_of(client: Client, job_id: str) -> Message:
+    """The end of a job."""
+    return until(client, ENDS, job_id)
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
