@@ -8,15 +8,14 @@ import shutil
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
-from blender_addon.wire import ChannelImage, JobFailed, Submit
+from blender_addon.wire import ENDS, Cancelled, ChannelImage, JobFailed, Progress, Submit
 from engine_server.errors import TaskError
 from engine_server.models import locate, team_info
 from engine_server.tasks import TASKS, TaskRunner
-from tests.core.tiny import tiny_adapter, tiny_base
+from tests.core.tiny import tiny_adapter
 
-from .conftest import ALL, picture, submit
+from .conftest import ALL, everything_until, picture, submit
 
 
 @pytest.fixture(scope="module")
@@ -61,33 +60,87 @@ def test_the_same_seed_gives_the_same_material(client):
     assert np.array_equal(a, b) and not np.array_equal(a, c)
 
 
-def test_what_the_team_cannot_make_is_named_with_what_it_can(client):
+def test_what_the_task_or_the_team_cannot_make_is_named_with_what_it_can(client):
     with pytest.raises(JobFailed, match=r"makes albedo, roughness, metalness, normals, height; 'specular' was requested"):
         client.run(submit("c1", "material", ("specular",)), timeout=60)
+    with pytest.raises(JobFailed, match=r"^This (team|model) \w+.* albedo, normals\.") as caught:
+        client.run(submit("c2", "material", ("albedo", "roughness"), model="few"), timeout=60)
+    assert "roughness" in caught.value.args[0] and "\n" not in caught.value.args[0]
+    assert client.run(submit("c3", "material", ("height",), model="few"), timeout=60).outputs["height"]
+
+
+def test_a_model_shows_its_work_while_it_works(client):
+    seen: list[Progress] = []
+    client.run(submit("p1", "material", ("albedo",), steps=8), on_progress=seen.append, timeout=60)
+    assert seen[0].stage == "loading" and seen[0].total == 0
+    steps = [(p.step, p.total) for p in seen[1:]]
+    assert steps == [(i, 8) for i in range(1, 9)] and any(p.seconds_left is not None for p in seen)
+    preview = next(p.preview for p in seen if p.preview is not None)
+    assert preview.space == "scene-linear" and preview.data.shape[2] == 3
+    assert np.isfinite(preview.data).all() and preview.data.min() >= 0 and preview.data.max() <= 1
+
+
+def test_a_computing_model_is_cancelled_and_stays_warm(client):
+    client.submit(submit("x1", "material", ("albedo",), steps=1000))
+    steps = [m.step for m in everything_until(client, Progress, "x1") if isinstance(m, Progress)]
+    worker = client.status().worker_pid
+    client.cancel("x1")
+    seen = everything_until(client, ENDS, "x1")
+    assert isinstance(seen[-1], Cancelled)
+    assert max(steps + [m.step for m in seen if isinstance(m, Progress)]) < 1000
+    assert client.run(submit("x2", "material", ("albedo",)), timeout=60).outputs
+    assert client.status().worker_pid == worker
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 3), (1, 40, 3), (33, 70, 3), (17, 9, 1), (12, 12, 4), (12, 12, 2)], ids=str
+    ("name", "words"),
+    [("cut", "cut short|whole"), ("bare", "metadata|Teamwork"), ("stranger", "made for SD2, but .* is a SD3")],
 )
-def test_material_of_any_size_and_any_components(runner, shape):
+def test_a_damaged_checkpoint_is_one_sentence_and_harms_no_other_team(client, name, words):
+    with pytest.raises(JobFailed, match=words) as caught:
+        client.run(submit(f"d-{name}", "material", model=name), timeout=60)
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".") and caught.value.code == "bad-request"
+    assert client.run(submit(f"after-{name}", "material", ("albedo",)), timeout=60).outputs
+
+
+SHAPES = [(1, 1, 3), (1, 40, 3), (33, 70, 3), (17, 9, 1), (12, 12, 4), (12, 12, 2)]
+
+
+@pytest.mark.parametrize("task", ["material", "decompose"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_any_size_and_any_components(runner, task, shape):
     image = ChannelImage(np.random.default_rng(1).random(shape, np.float32), "scene-linear")
-    made, _ = ask(runner, "material", {"image": image})
+    made, info = ask(runner, task, {"image": image})
+    assert tuple(made) == TASKS[task].outputs and (info["height"], info["width"]) == shape[:2]
     for name, output in made.items():
-        assert output.data.shape[:2] == shape[:2], name
+        assert output.data.shape[:2] == shape[:2] and output.data.dtype == np.float32, name
         assert np.isfinite(output.data).all()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (33, 70)], ids=str)
+def test_shading_at_any_size(runner, size):
+    made, _ = ask(runner, "shade", g_buffers(*size))
+    assert made["image"].data.shape == (*size, 3) and np.isfinite(made["image"].data).all()
+
+
+def test_half_precision_is_taken(runner):
+    image = picture()
+    half = ChannelImage(image.data.astype(np.float16), "scene-linear")
+    made, _ = ask(runner, "decompose", {"image": half})
+    assert all(np.isfinite(output.data).all() for output in made.values())
+
+
 def test_a_wide_picture_comes_back_at_the_largest_size(runner):
-    image = ChannelImage(np.full((4, 8000, 3), 0.5, np.float32), "scene-linear")
+    image = ChannelImage(np.full((10, 8000, 3), 0.5, np.float32), "scene-linear")
     made, info = ask(runner, "material", {"image": image}, ("roughness",))
-    assert made["roughness"].data.shape == (2, 4096, 1) and (info["width"], info["height"]) == (4096, 2)
+    assert made["roughness"].data.shape == (5, 4096, 1) and (info["width"], info["height"]) == (4096, 5)
 
 
 def test_nan_and_infinities_are_survived(runner):
     values = np.random.default_rng(1).random((16, 16, 3)).astype(np.float32)
     values[0, 0], values[1, 1], values[2, 2] = np.nan, np.inf, -np.inf
-    made, _ = ask(runner, "decompose", {"image": ChannelImage(values, "scene-linear")})
-    assert all(np.isfinite(output.data).all() for output in made.values())
+    made = [ask(runner, task, {"image": ChannelImage(values, "scene-linear")})[0] for task in ("material", "decompose")]
+    assert all(np.isfinite(output.data).all() for outputs in made for output in outputs.values())
 
 
 @pytest.mark.parametrize("brightness", [0.5, 20.0])
@@ -130,38 +183,12 @@ def test_a_wrong_input_is_one_sentence(runner, task, inputs, words):
         ask(runner, task, inputs)
 
 
-def damaged(models, tmp_path, harm):
-    """A copy of the tiny team with its checkpoint changed."""
-    folder = tmp_path / "models" / "damaged"
-    shutil.copytree(models / "tiny", folder)
-    harm(folder)
-    return folder
-
-
-def cut(folder):
-    path = folder / "team.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def without_metadata(folder):
-    save_file(load_file(folder / "team.safetensors"), folder / "team.safetensors")
-
-
-def of_another_base(folder):
-    other = tiny_base("SD2", folder.parent.parent / "other")
-    tiny_adapter(other, folder / "team.safetensors", profile="SD2")
-
-
 @pytest.mark.parametrize(
-    ("harm", "words"),
-    [(cut, "cut short|whole"), (without_metadata, "metadata|Teamwork"), (of_another_base, "made for SD2, but .* is a SD3")],
+    "options", [{"steps": -1}, {"steps": 1001}, {"steps": "many"}, {"steps": True}, {"size": -5}, {"exposure": 1e9}], ids=str
 )
-def test_a_damaged_checkpoint_is_one_sentence(models, tmp_path, harm, words):
-    folder = damaged(models, tmp_path, harm)
-    name = str(folder)
-    with pytest.raises(TaskError, match=words) as caught:
-        TaskRunner().run(Submit("j", "material", name, {"image": picture()}, (), {}), lambda *step: None)
-    assert "\n" not in caught.value.sentence
+def test_an_option_out_of_range_is_one_sentence(runner, options):
+    with pytest.raises(TaskError, match=rf"The option {next(iter(options))} is .*; expected a number in"):
+        ask(runner, "material", {"image": picture()}, **options)
 
 
 def test_teams_are_located_by_name(models, monkeypatch):
