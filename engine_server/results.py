@@ -25,6 +25,7 @@ class _Kept:
     size: int
     writing: Future | None = None
     on_disk: bool = False
+    unwritable: bool = False
 
 
 class ResultStore:
@@ -74,6 +75,7 @@ class ResultStore:
         try:
             kept.frames, kept.on_disk = kept.writing.result(), True
         except OSError as error:
+            kept.unwritable = True  # trying again each time would write gigabytes for nothing
             log.warning("a result stays in memory: it cannot be written to %s (%s)", self._folder, error)
         kept.writing = None
 
@@ -82,7 +84,7 @@ class ResultStore:
         for kept in self._kept.values():
             if surplus <= 0:
                 return
-            if not kept.on_disk:
+            if not (kept.on_disk or kept.unwritable):
                 surplus -= kept.size
                 kept.writing = kept.writing or self._writer.submit(_write, self._folder, kept.frames)
 

@@ -108,7 +108,7 @@ def _read_pair(path: Path) -> KeyPair:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         pair = KeyPair(checked_key(entries["public"], path), checked_key(entries["secret"], path))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CredentialsError(f"{path} is damaged: delete it, and a new key pair is made.") from error
     if zmq.curve_public(pair.secret.encode()).decode() != pair.public:
         raise CredentialsError(f"The two keys in {path} do not belong together: delete it, and a new key pair is made.")

@@ -119,6 +119,8 @@ def read_engine_record(home: Path | str | None = None) -> EngineRecord | None:
     """The record of the engine that was started last with this home; None if it was stopped or there never was one."""
     try:
         entries = json.loads((home_folder(home) / ENGINE_FILE).read_text(encoding="utf-8"))
-        return EngineRecord(**entries)
+        record = EngineRecord(**entries)
+        types = [type(value) for value in asdict(record).values()]
+        return record if types == [str, int, str, str] else None
     except (OSError, ValueError, TypeError):
         return None
