@@ -146,6 +146,13 @@ def test_unknown_names_of_bases(tmp_path):
         load_team(tmp_path, tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta:x"])
+def test_a_device_that_is_not_there_is_one_sentence(sd3, adapter, device):
+    with pytest.raises(TeamError, match=f"The device '{device}' is not there .*; cpu always is") as caught:
+        load_team(sd3, adapter, device=device)
+    assert "\n" not in str(caught.value)
+
+
 def test_adapters_are_where_the_names_say(team):
     names = {path.split(".", 2)[2] for path in adapters(team.base.network)}
     assert names == {

@@ -26,6 +26,11 @@ def test_the_same_fields(name):
     assert written == [(field, describe(hint)) for field, hint in fields_of(KINDS[name]).items()]
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_the_same_meaning(name):
+    assert SECTIONS[name].strip().startswith(KINDS[name].__doc__)
+
+
 def test_the_same_version_codes_spaces_and_limits():
     assert f"Version {limits.PROTOCOL}." in TEXT
     assert dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", TEXT.split("## Codes")[1].split("## Limits")[0], re.M)) == CODES

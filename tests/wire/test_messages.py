@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import typing
 
 import numpy as np
@@ -141,6 +142,40 @@ def test_what_is_not_a_message_is_refused_in_a_sentence(harm):
     with pytest.raises(ProtocolError) as caught:
         decode(harm(frames_of()), FROM_CLIENT)
     assert str(caught.value).endswith(".")
+
+
+CLAIMS = {
+    "more pixels than bytes": image(shape=[8000, 8000, 4]),
+    "more than any limit": image(shape=[16384, 16384, 4]),
+    "endless": image(shape=[2**62, 2**62, 3]),
+    "many outputs": {"outputs": ["albedo"] * 20_000},
+}
+
+
+@pytest.mark.parametrize("body", CLAIMS.values(), ids=CLAIMS)
+def test_a_claim_is_refused_before_memory_is_set_aside_for_it(body):
+    frames = changed(frames_of(), body=body)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError):
+            decode(frames, FROM_CLIENT)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MAX_HEADER_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("registry", "kind"), ALL, ids=lambda x: getattr(x, "__name__", ""))
+def test_a_message_goes_one_way_only(registry, kind):
+    other = FROM_ENGINE if registry is FROM_CLIENT else FROM_CLIENT
+    assert kind not in other.kinds.values()
+
+
+def test_a_message_over_a_limit_is_not_even_sent():
+    pixel = ChannelImage(np.zeros((1, 1, 1), np.float32), "data")
+    with pytest.raises(ProtocolError, match="frames; expected 2"):
+        encode(job(inputs={f"c{i}": pixel for i in range(MAX_ARRAYS + 1)}))
+    with pytest.raises(ProtocolError, match="header has"):
+        encode(job(options={f"o{i}": "x" * 4000 for i in range(100)}))
 
 
 @settings(max_examples=300, deadline=None)
