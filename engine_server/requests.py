@@ -144,7 +144,7 @@ class Desk:
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
 
-    def _submit(self, request: Request, submit: Submit) -> Message:
+    def _submit(self, request: Request, submit: Submit) -> Message | None:
         known = self.queue.find(request.owner, submit.job_id)
         digest = _digest(request)
         if known is not None:
@@ -155,17 +155,22 @@ class Desk:
             log.info("job %s refused: %s", submit.job_id, refusal.code)
             return refusal
         log.info("job %s accepted: %s, %d bytes", job.job_id, job.task, job.size)
-        accepted = Accepted(job.job_id, self.queue.position(job))
+        self._accept(request, job)
         self.dispatch()
-        return accepted
+        return None
 
-    def _again(self, request: Request, job: Job, digest: bytes) -> Message:
+    def _accept(self, request: Request, job: Job) -> None:
+        """Answer that the job is taken, before any news of it."""
+        accepted = Accepted(job.job_id, self.queue.position(job), self.instance)
+        self._send(request.route, encode(accepted, request.envelope.request))
+
+    def _again(self, request: Request, job: Job, digest: bytes) -> Message | None:
         """The same job a second time: it runs once, and its news go to the connection that asked last."""
         if job.digest != digest:
             return Failed(job.job_id, "job-id-reused", f"The job {job.job_id} was submitted before with another request.")
-        accepted = Accepted(job.job_id, self.queue.position(job))
+        self._accept(request, job)
         self._tell(job, request.route)
-        return accepted
+        return None
 
     def _unfit(self, submit: Submit) -> Failed | None:
         if submit.task not in TASKS:
@@ -197,8 +202,10 @@ class Desk:
         job = self.queue.find(request.owner, fetch.job_id)
         if job is None:
             return _unknown(fetch.job_id)
+        if not job.finished:
+            self._accept(request, job)
         self._tell(job, request.route)
-        return None if job.finished else Accepted(job.job_id, self.queue.position(job))
+        return None
 
     def _tell(self, job: Job, route: bytes) -> None:
         """Send the job's last news to this connection, and its further news from now on."""

@@ -100,8 +100,9 @@ class Client:
         self._connection.send(Fetch(job_id))
 
     def acknowledge(self, job_id: str) -> None:
-        """Let the engine forget a job whose end is here."""
+        """Let the engine forget a job whose end is here; `poll` brings nothing of it any more."""
         self._active.discard(job_id)
+        self._inbox = deque(message for message in self._inbox if message.job_id != job_id)
         self._connection.send(Acknowledge(job_id))
 
     def poll(self, timeout: float) -> Message | None:
@@ -192,14 +193,17 @@ class Client:
         return reply
 
     def _note(self, message: Message) -> None:
+        """Keep news of a job for `poll`. An end may be sent twice, when it was thought lost; it is told once."""
+        if message.job_id not in self._active:
+            return
         if isinstance(message, ENDS):
             self._active.discard(message.job_id)
         self._inbox.append(message)
 
     def _watch(self, now: float) -> None:
         """See to it that every job ends visibly, also when its end was lost or its engine replaced."""
-        if self._connection.instance not in (None, self._instance):
-            self._instance = self._connection.instance
+        before, self._instance = self._instance, self._connection.instance
+        if before not in (None, self._instance):
             self._fetch_all()
         if self._active and now - self._checked >= CHECK_INTERVAL:
             self._checked = now

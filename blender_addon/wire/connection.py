@@ -66,7 +66,9 @@ class Connection:
             self._send(self._beat, Heartbeat())
 
     def _read(self, socket: zmq.Socket) -> Envelope:
-        return decode(socket.recv_multipart(copy=False), FROM_ENGINE)
+        envelope = decode(socket.recv_multipart(copy=False), FROM_ENGINE)
+        self.instance = getattr(envelope.message, "instance", self.instance)
+        return envelope
 
     def _judge(self, now: float, heard: bool) -> None:
         if heard:
@@ -77,10 +79,7 @@ class Connection:
 
     def _is_pulse(self, envelope: Envelope) -> bool:
         """An answer to the second connection's heartbeat; those on the first carry a request's number."""
-        if isinstance(envelope.message, Alive) and envelope.request is None:
-            self.instance = envelope.message.instance
-            return True
-        return False
+        return isinstance(envelope.message, Alive) and envelope.request is None
 
     def close(self) -> None:
         """End both connections; what was sent just before still has half a second to leave."""

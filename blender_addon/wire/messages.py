@@ -160,10 +160,11 @@ class Jobs(Message):
 
 @dataclass(frozen=True)
 class Accepted(Message):
-    """The job waits with `position` jobs before it, or (0) is next or runs."""
+    """The job waits with `position` jobs before it, or (0) is next or runs. It comes before all news of the job."""
 
     job_id: Name
     position: Count
+    instance: Name
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,18 @@ def test_a_client_that_comes_back_gets_the_news_of_a_running_job(shared):
         second.acknowledge("running")
 
 
+def test_an_end_that_is_sent_twice_is_told_once(client):
+    client.submit(submit("once"))
+    client.fetch("once")
+    client.fetch("once")
+    until(client, Result, "once")
+    client.submit(submit("other"))
+    assert [type(m) for m in everything_until(client, Result) if m.job_id == "once"] == []
+    client.acknowledge("once")
+    client.cancel("once")  # too late: nothing comes of it
+    assert client.run(submit("last")).outputs and client.poll(0.3) is None
+
+
 def test_a_job_that_was_let_go_and_is_wanted_again_ends_visibly(client):
     job = submit("wanted", steps=5, seconds_per_step=0.1)
     client.submit(job)
