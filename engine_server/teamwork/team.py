@@ -13,6 +13,7 @@ import torch
 from .config import RequestError
 from .layers import Roster
 from .pictures import as_picture, pad, to_pictures, to_pixels
+from .turns import averaged
 
 if TYPE_CHECKING:
     from ..diffusion.base import Base
@@ -31,7 +32,8 @@ class Team:
     A team with `zero_start` takes a single step from the mean of the noise, zero, as it was trained to: where the noise
     hides everything, the best answer does not depend on it (as in Martin Garcia et al., arXiv 2409.11355). The seed then
     matters from two steps on. A team with `tile` makes pictures that are larger than its native size of tiles of that size,
-    because its base has learnt no other positions.
+    because its base has learnt no other positions. With `turns` above 1 a single step on one image is averaged over so many
+    quarter turns of it, unless noise is given.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class Team:
         fingerprint: str = "",
         zero_start: bool = False,
         tile: bool = False,
+        turns: int = 1,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
-        self.zero_start, self.tile = zero_start, tile
+        self.zero_start, self.tile, self.turns = zero_start, tile, turns
 
     @property
     def teammates(self) -> tuple[str, ...]:
@@ -79,17 +82,33 @@ class Team:
 
         Raises `RequestError` if a channel is not the team's (the sentence lists those it has) or the sizes do not fit.
         """
-        wanted = self._wanted(request)
+        wanted, steps = self._wanted(request), self._steps(steps)
         several = not isinstance(images, Mapping)
-        given = [self._pictures(entry) for entry in (images if several else [images])]
+        entries = images if several else [images]
+        if self.turns > 1 and steps == 1 and not noise and not several and images:
+            return averaged(images, self.turns, lambda pictures, turn: self._made([pictures], wanted, 1, seed, {}, on_step)[0])
+        results = self._made(entries, wanted, steps, seed, noise or {}, on_step, width, height)
+        return results if several else results[0]
+
+    def _made(
+        self,
+        images: Sequence[Mapping[str, np.ndarray]],
+        wanted: list[str],
+        steps: int,
+        seed: int,
+        noise: Mapping[str, np.ndarray],
+        on_step: OnStep | None,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> list[dict[str, np.ndarray]]:
+        given = [self._pictures(entry) for entry in images]
         size = self._size(given, width, height)
         order = self._order(given[0], wanted)
-        steps, outputs = self._steps(steps), self._names(order, ".out")
+        outputs = self._names(order, ".out")
         level = 0.0 if self.zero_start and steps == 1 else 1.0
-        starts = [self._noise(size, outputs, seed + i, noise or {}, level) for i in range(len(given))]
+        starts = [self._noise(size, outputs, seed + i, noise, level) for i in range(len(given))]
         latents = self._sample(order, given, torch.stack(starts, dim=1), steps, on_step)
-        results = [self._decode(latents[:, i], outputs, size) for i in range(len(given))]
-        return results if several else results[0]
+        return [self._decode(latents[:, i], outputs, size) for i in range(len(given))]
 
     def _sample(
         self, order: tuple[int, ...], given: list[dict[str, np.ndarray]], start: torch.Tensor, steps: int, on_step: OnStep | None

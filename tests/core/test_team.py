@@ -180,3 +180,26 @@ def test_tiles_of_the_native_size_are_what_the_base_sees(sd3, adapter):
     picture = np.random.default_rng(0).random((40, 24, 3), np.float32)
     assert team.run({"image": picture}, ["albedo"], steps=1)["albedo"].shape == (40, 24, 3)
     assert len(seen) > 2 and set(seen) == {(8, 8)}
+
+
+def test_turning_there_and_back_changes_nothing():
+    from engine_server.teamwork.turns import turned
+
+    random = np.random.default_rng(0)
+    pictures = {"albedo": random.random((3, 5, 3), np.float32), "normals": random.random((3, 5, 3), np.float32)}
+    for quarters in range(4):
+        back = turned(turned(pictures, quarters), -quarters)
+        assert all(np.allclose(back[name], picture) for name, picture in pictures.items())
+    right = np.broadcast_to(np.float32([1.0, 0.5, 0.5]), (2, 4, 3))
+    assert np.allclose(turned({"normals": right}, 1)["normals"], [0.5, 1.0, 0.5])  # what faced right faces up
+
+
+def test_an_answer_is_averaged_over_turns(sd3, adapter, photo):
+    team = load_team(sd3, adapter)
+    team.zero_start = True
+    one = team.run({"image": photo}, ["albedo"], steps=1)["albedo"]
+    upside_down = team.run({"image": photo[::-1, ::-1]}, ["albedo"], steps=1)["albedo"][::-1, ::-1]
+    team.turns = 2
+    both = team.run({"image": photo}, ["albedo"], steps=1)["albedo"]
+    np.testing.assert_allclose(both, (one + upside_down) / 2, atol=1e-5)
+    assert np.array_equal(team.run([{"image": photo}], ["albedo"], steps=1)[0]["albedo"], one)
