@@ -10,16 +10,18 @@ import numpy as np
 
 from .errors import DataError
 
-MEANS_FILE = Path(__file__).resolve().parents[1] / "bundled" / "nano" / "naive_means.json"
+NANO = Path(__file__).resolve().parents[1] / "bundled" / "nano"
+MEANS_FILE, SCENE_MEANS_FILE = NANO / "naive_means.json", NANO / "naive_means_scenes.json"
 MID_GREY = 0.5
 TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO = "training mean", "photo itself", "flat", "all zero"
-ANSWERS = (TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO)
+PLAIN_DIFFUSE = "plain diffuse"
+ANSWERS = (TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO, PLAIN_DIFFUSE)
 
 
 def read_means(path: Path = MEANS_FILE) -> tuple[dict[str, np.ndarray], str | None]:
     """({map: its mean over the training set, one or three values 0..1}, a note where they are not known).
 
-    The file is what training writes: {"albedo": [r, g, b], "roughness": x, "metalness": x}. Raises DataError
+    The file is what `engine_server.train.bundle` writes: {"albedo": [r, g, b], "roughness": x, ...}. Raises DataError
     when there is one that is not that.
     """
     if not path.is_file():

@@ -50,9 +50,9 @@ def best_of(values: dict[str, float], measure: Measure) -> str:
 
 
 def table_rows(answers: dict[str, dict[str, dict[str, float]]]) -> list[list[str]]:
-    """One row per map and measure: map, measure, a cell per answer (* marks the best), who is better."""
+    """One row per map (or shaded image) and measure: map, measure, a cell per answer (* marks the best), who is better."""
     rows = []
-    for name in (name for name in MAPS if name in answers[TEAM]):
+    for name in (name for name in (*MAPS, "image") if name in answers[TEAM]):
         for measure in MEASURES:
             values = {
                 label: answers[label][name][measure.key]
@@ -87,21 +87,30 @@ def _count(evaluation: Evaluation, kind: str) -> int:
 
 def _titled(kind: str, count: int, answers: dict) -> str:
     title = f"{count} photo{'s' if count != 1 else ''}" + ("" if kind == EVERY else f", only {kind}.png")
-    rows = [["map", "measure", *COLUMNS, "better"], *table_rows(answers)]
+    rows = _without_empty([["map", "measure", *COLUMNS, "better"], *table_rows(answers)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join([title, *("  ".join(_aligned(row, widths)).rstrip() for row in rows)])
 
 
+def _without_empty(rows: list[list[str]]) -> list[list[str]]:
+    """Without the columns of answers that nobody gave."""
+    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    return [[row[column] for column in kept] for row in rows]
+
+
 def _aligned(row: list[str], widths: list[int]) -> list[str]:
-    numbers = range(2, 2 + len(COLUMNS))
+    numbers = range(2, len(row) - 1)
     return [
         cell.rjust(width) if i in numbers else cell.ljust(width)
         for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
 
 
-def as_json(evaluation: Evaluation, settings: dict) -> dict:
-    """Everything: settings, pooled summary by kind of photo, who is better, every photo's own measures, notes."""
+def as_json(evaluation: Evaluation, settings: dict, shaded: Evaluation | None = None) -> dict:
+    """Everything: settings, pooled summary by kind of photo, who is better, every photo's own measures, notes.
+
+    What was shaded, if anything, stands in the same form under `shading`.
+    """
     pooled = summary(evaluation)
     rows = table_rows(pooled[EVERY])
     better = {f"{row[0]}: {row[1]}": row[-1] for row in rows}
@@ -111,10 +120,10 @@ def as_json(evaluation: Evaluation, settings: dict) -> dict:
         "better": better,
         "samples": evaluation.cases,
         "notes": evaluation.notes,
-    }
+    } | ({"shading": as_json(shaded, {})} if shaded else {})
 
 
-def write_json(path: Path, evaluation: Evaluation, settings: dict) -> None:
+def write_json(path: Path, evaluation: Evaluation, settings: dict, shaded: Evaluation | None = None) -> None:
     """Writes `as_json` to a file, whose folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(as_json(evaluation, settings), indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(as_json(evaluation, settings, shaded), indent=2) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from ..derive import metalness_workflow
 from . import metrics
 from .errors import DataError
 from .naive import naive_answers
-from .samples import MAPS, Case, Sample, case_keys, load_case
+from .samples import MAPS, PHOTOS, Case, Sample, case_keys, load_case
 from .scores import Score, score_for
 
 TEAM, EVERY = "team", "all"
@@ -46,6 +46,14 @@ class Plan:
     def answers(self, sample: Sample) -> bool:
         """Whether any map of the sample can be compared."""
         return any(name in sample.maps for name in (*self.direct, *self.derived))
+
+
+@dataclass(frozen=True)
+class Expert:
+    """Who answers one kind of photo, and the means of the maps it was trained on."""
+
+    team: Team
+    means: dict[str, np.ndarray]
 
 
 @dataclass
@@ -104,35 +112,44 @@ def evaluate(
     size: int = 256,
     means: dict[str, np.ndarray] | None = None,
     on_case: OnCase | None = None,
+    experts: Mapping[str, Expert] | None = None,
 ) -> Evaluation:
     """Every photo of every sample through the team, scored beside the naive answers.
 
     steps    denoising steps, 0 for the team's default          size   longer side, 0 for the stored size
     means    the training set's mean of each map                on_case(index from 1, count, case, maps, seconds)
+    experts  other teams, with their means, for some kinds of photos (flash, env, image)
     Raises DataError for a team that answers none of the maps, and for a file that cannot be read.
     """
     evaluation = Evaluation()
-    wanted = [name for name in MAPS if any(name in sample.maps for sample in samples)]
-    plan = plan_for(team.teammates, wanted)
-    keys = case_keys([sample for sample in samples if plan.answers(sample)])
-    evaluation.notes += _notes(plan, wanted, samples)
+    present = {kind for sample in samples for kind in sample.photos}
+    asked = {kind: (experts or {}).get(kind) or Expert(team, means or {}) for kind in PHOTOS if kind in present}
+    plans = {kind: plan_for(expert.team.teammates, _maps_beside(kind, samples)) for kind, expert in asked.items()}
+    keys = [(sample, kind) for sample, kind in case_keys(samples) if plans[kind].answers(sample)]
+    evaluation.notes += _notes(plans, samples)
     options = {"seed": seed} | ({"steps": steps} if steps else {})
     for index, (sample, kind) in enumerate(keys, start=1):
-        case, start = load_case(sample, kind, size), time.perf_counter()
-        maps = answer(team, case.photo, plan_for(team.teammates, list(case.truth)), options)
+        case, start, expert = load_case(sample, kind, size), time.perf_counter(), asked[kind]
+        maps = answer(expert.team, case.photo, plan_for(expert.team.teammates, list(case.truth)), options)
         seconds = time.perf_counter() - start
-        evaluation.cases.append(_score_case(evaluation, case, maps, means or {}) | {"seconds": seconds})
+        evaluation.cases.append(_score_case(evaluation, case, maps, expert.means) | {"seconds": seconds})
         if on_case:
             on_case(index, len(keys), case, maps, seconds)
     return evaluation
 
 
-def _notes(plan: Plan, wanted: list[str], samples: list[Sample]) -> list[str]:
-    missing = [name for name in wanted if name not in (*plan.direct, *plan.derived)]
+def _maps_beside(kind: str, samples: list[Sample]) -> list[str]:
+    return [name for name in MAPS if any(name in sample.maps for sample in samples if kind in sample.photos)]
+
+
+def _notes(plans: dict[str, Plan], samples: list[Sample]) -> list[str]:
+    answered = {name for plan in plans.values() for name in (*plan.direct, *plan.derived)}
+    missing = [name for name in MAPS if any(name in sample.maps for sample in samples) and name not in answered]
+    derived = {name: None for plan in plans.values() for name in plan.derived}
     notes = [f"the team does not give {', '.join(missing)}: left out"] if missing else []
-    if plan.derived:
-        notes.append(f"{' and '.join(plan.derived)} follow from the team's diffuse and specular")
-    without = [sample.name for sample in samples if not plan.answers(sample)]
+    if derived:
+        notes.append(f"{' and '.join(derived)} follow from the team's diffuse and specular")
+    without = [s.name for s in samples if not any(plans[kind].answers(s) for kind in s.photos)]
     if without:
         notes.append(f"nothing to compare in {', '.join(without)}: left out")
     if not metrics.has_ssim():

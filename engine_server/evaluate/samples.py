@@ -27,11 +27,15 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Sample:
-    """One folder: its photos and the true maps, by name without .png. `name` is its path below the data folder."""
+    """One folder: its photos and the true maps, by name without .png. `name` is its path below the data folder.
+
+    `noisy` is the render of few rays beside a clean image.png, from which shading is judged.
+    """
 
     name: str
     photos: dict[str, Path]
     maps: dict[str, Path]
+    noisy: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def _sample(root: Path, place: Path) -> Sample:
     photos, maps = (
         {word: place / f"{word}.png" for word in words if (place / f"{word}.png").is_file()} for words in (PHOTOS, MAPS)
     )
-    return Sample(name, photos, maps)
+    noisy = place / "noisy.png"
+    return Sample(name, photos, maps, noisy if noisy.is_file() and "image" in photos else None)
 
 
 def _nothing(folder: Path, without_maps: list[Sample]) -> str:
@@ -77,7 +82,8 @@ def _nothing(folder: Path, without_maps: list[Sample]) -> str:
 
 def _check_sizes(sample: Sample) -> None:
     """A true map of another size cannot be compared pixel by pixel, and a guess which way to crop would be wrong."""
-    sizes = {path: pngs.size_of(path) for path in (*sample.photos.values(), *sample.maps.values())}
+    files = (*sample.photos.values(), *sample.maps.values(), *([sample.noisy] if sample.noisy else []))
+    sizes = {path: pngs.size_of(path) for path in files}
     (first, expected), *others = sizes.items()
     for path, size in others:
         if size != expected:

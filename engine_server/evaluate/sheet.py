@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .samples import MAPS, Case
+from .samples import MAPS
 
 TILE, LABEL, GAP = 128, 18, 4
 PAPER, INK = (24, 24, 24), (230, 230, 230)
@@ -17,10 +17,12 @@ PAPER, INK = (24, 24, 24), (230, 230, 230)
 
 @dataclass(frozen=True)
 class Row:
-    """One photo with the team's maps and the true ones."""
+    """One photo with the team's maps and the true ones, all H x W x 3 in 0..1."""
 
-    case: Case
+    name: str
+    photo: np.ndarray
     maps: dict[str, np.ndarray]
+    truth: dict[str, np.ndarray]
 
 
 def choose(count: int, rows: int, seed: int) -> set[int]:
@@ -30,7 +32,7 @@ def choose(count: int, rows: int, seed: int) -> set[int]:
 
 def contact_sheet(rows: list[Row]) -> Image.Image:
     """The sheet as an RGB picture. Maps that a row lacks stay empty."""
-    names = [name for name in MAPS if any(name in row.maps for row in rows)]
+    names = [name for name in (*MAPS, "image") if any(name in row.maps for row in rows)]
     titles = ["photo", *(f"{name} {which}" for name in names for which in ("predicted", "true"))]
     sheet = Image.new("RGB", (GAP + len(titles) * (TILE + GAP), LABEL + len(rows) * (TILE + LABEL + GAP)), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -39,12 +41,12 @@ def contact_sheet(rows: list[Row]) -> Image.Image:
     for index, row in enumerate(rows):
         top = LABEL + index * (TILE + LABEL + GAP)
         _paste(sheet, row, names, top)
-        _write(draw, row.case.name, 0, top + TILE, columns=len(titles))
+        _write(draw, row.name, 0, top + TILE, columns=len(titles))
     return sheet
 
 
 def _paste(sheet: Image.Image, row: Row, names: list[str], top: int) -> None:
-    pictures = [row.case.photo] + [maps.get(name) for name in names for maps in (row.maps, row.case.truth)]
+    pictures = [row.photo] + [maps.get(name) for name in names for maps in (row.maps, row.truth)]
     for column, values in enumerate(pictures):
         if values is not None:
             sheet.paste(_tile(values), (GAP + column * (TILE + GAP), top))

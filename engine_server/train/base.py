@@ -50,7 +50,8 @@ class BaseStage:
         self.random = torch.Generator().manual_seed(config.seed)
 
     def _encode_pool(self, count: int, batch: int = 25) -> torch.Tensor:
-        source = CropSource(self.config.data, self.config.crop, self.config.seed)
+        share = self.config.options.get("recolour", 0.5)
+        source = CropSource(self.config.data, self.config.crop, self.config.seed, share)
         return torch.cat([self.base.encode(source.batch(batch)) for _ in range(-(-count // batch))])
 
     def parameters(self) -> list[torch.nn.Parameter]:

@@ -15,25 +15,27 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..channels import CHANNELS
 from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from .base import save_base
 
-MAPS = ("albedo", "roughness", "metalness")
+MAPS = ("albedo", "roughness", "metalness", "depth", "diffuseshading")
 
 
 def mean_maps(folder: Path) -> dict[str, float | list[float]]:
     """The mean of each map over a training folder, in model encoding: what a naive answer would be."""
     means: dict[str, float | list[float]] = {}
     for name in MAPS:
-        files = sorted(folder.glob(f"*/{name}.png"))
+        if not (files := sorted(folder.glob(f"*/{name}.png"))):
+            continue
         mean = np.mean([np.asarray(Image.open(f).convert("RGB"), np.float64).mean((0, 1)) / 255 for f in files], axis=0)
-        means[name] = mean.tolist() if name == "albedo" else float(mean.mean())
+        means[name] = mean.tolist() if CHANNELS[name].components == 3 else float(mean.mean())
     return means
 
 
-def bundle(base: Path, adapters: dict[str, Path], data: Path, out: Path, facts: dict) -> None:
-    """Write `out`/base, one file for each adapter (from the folder of its training), team.json and naive_means.json."""
+def bundle(base: Path, adapters: dict[str, Path], out: Path, facts: dict) -> None:
+    """Write `out`/base, one file for each adapter (from the folder of its training), and team.json."""
     for number, (name, folder) in enumerate(adapters.items()):
         checkpoint = read_checkpoint(folder / "team.safetensors")
         frozen = load_base(base)
@@ -42,8 +44,12 @@ def bundle(base: Path, adapters: dict[str, Path], data: Path, out: Path, facts: 
             save_base(frozen, out / "base")
         load_checkpoint(frozen.network, checkpoint, torch.float32)
         save_checkpoint(out / f"{name}.safetensors", frozen.network, checkpoint.config, torch.float16)
-    (out / "team.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    (out / "naive_means.json").write_text(json.dumps(mean_maps(data), indent=2) + "\n", encoding="utf-8")
+    write_json(out / "team.json", facts)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """As text that people can read."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -51,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("base", "team", "data", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--scenes", type=Path, help="training scenes, for the means of their channels")
     parser.add_argument("--also", action="append", default=[], metavar="NAME=FOLDER=TASK,TASK", help="a further adapter")
     parser.add_argument("--title", default="Teamwork nano")
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
@@ -70,7 +77,10 @@ def main() -> None:
         "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
     }
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
-    bundle(args.base, adapters, args.data, args.out, facts)
+    bundle(args.base, adapters, args.out, facts)
+    write_json(args.out / "naive_means.json", mean_maps(args.data))
+    if args.scenes:
+        write_json(args.out / "naive_means_scenes.json", mean_maps(args.scenes))
 
 
 if __name__ == "__main__":

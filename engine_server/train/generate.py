@@ -32,6 +32,7 @@ from .render_environment import render_environment
 
 Random = np.random.Generator
 PROCEDURAL_SHARE, BLEND_SHARE, FINE_SHARE = 0.25, 0.1, 0.4
+METAL_KEPT = 0.5  # metals are far rarer among the surfaces that people photograph than among scans
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ def recipe(materials: Path, environments: Path | None, size: int, seed: int, val
 
 def _scan(folders: tuple[Path, ...], size: int, random: Random) -> tuple[str, Maps]:
     folder = folders[random.integers(len(folders))]
-    return folder.name, orient(cut(load_material(folder).maps(), size, random_scale(random), random), random)
+    maps = load_material(folder).maps()
+    if maps.metalness.mean() > 0.5 and random.random() >= METAL_KEPT:
+        return _scan(folders, size, random)
+    return folder.name, orient(cut(maps, size, random_scale(random), random), random)
 
 
 def random_material(recipe: Recipe, validation: bool, size: int, random: Random) -> tuple[str, Maps]:

@@ -31,14 +31,14 @@ def load_pictures(sets: tuple[DataSet, ...]) -> tuple[list[np.ndarray], np.ndarr
 
 
 class CropSource:
-    """Draws batches of B x 3 x S x S in -1..1: a random scale, place, flip and, half the time, another colouring.
+    """Draws batches of B x 3 x S x S in -1..1: a random scale, place, flip and, for a share of them, another colouring.
 
-    The recolouring (channel order, gamma, gain) makes few pictures stand for many; normal maps and masks profit too,
-    since the networks must carry any three-channel picture.
+    The recolouring (channel order, gamma, gain) makes few pictures stand for many. Much of it costs the exactness of
+    channels whose colours have a meaning, as those of normals.
     """
 
-    def __init__(self, sets: tuple[DataSet, ...], size: int, seed: int) -> None:
-        self.size = size
+    def __init__(self, sets: tuple[DataSet, ...], size: int, seed: int, recolour: float = 0.5) -> None:
+        self.size, self.recolour = size, recolour
         self.random = np.random.default_rng(seed)
         self.pictures, self.weights = load_pictures(sets)
 
@@ -59,7 +59,7 @@ class CropSource:
         return crop.transpose(1, 2) if self.random.random() < 0.5 else crop
 
     def _recolour(self, crop: torch.Tensor) -> torch.Tensor:
-        if self.random.random() < 0.5:
+        if self.random.random() >= self.recolour:
             return crop
         crop = crop[torch.from_numpy(self.random.permutation(3))]
         gamma, gain = 2.0 ** self.random.uniform(-0.8, 0.8), self.random.uniform(0.5, 1.2)

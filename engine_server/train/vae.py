@@ -27,7 +27,7 @@ class VaeStage:
     def __init__(self, config: TrainConfig) -> None:
         torch.manual_seed(config.seed)
         self.config = config
-        self.source = CropSource(config.data, config.crop, config.seed)
+        self.source = CropSource(config.data, config.crop, config.seed, config.options.get("recolour", 0.5))
         self.vae = AutoencoderDC.from_config(config.network).to(memory_format=torch.channels_last)
         start_from_components(self.vae, self.source.batch(512))
         self.noise = config.options.get("noise", 0.02)

@@ -12,8 +12,9 @@ import pytest
 from engine_server import colour
 from engine_server.evaluate import naive, report, sheet
 from engine_server.evaluate.errors import DataError
-from engine_server.evaluate.runner import EVERY, TEAM, evaluate, plan_for
+from engine_server.evaluate.runner import EVERY, TEAM, Expert, evaluate, plan_for
 from engine_server.evaluate.samples import find_samples
+from engine_server.evaluate.shading import evaluate_shading, shaded
 
 MATERIAL = ("image.in", "albedo.out", "normals.out", "roughness.out", "metalness.out")
 
@@ -169,7 +170,7 @@ def test_the_contact_sheet_shows_each_map_beside_its_truth(write, tmp_path):
     evaluate(
         Equation(),
         find_samples(tmp_path),
-        on_case=lambda index, count, case, maps, seconds: rows.append(sheet.Row(case, maps)),
+        on_case=lambda index, count, case, maps, seconds: rows.append(sheet.Row(case.name, case.photo, maps, case.truth)),
     )
     picture = sheet.contact_sheet(rows)
     step, top = sheet.TILE + sheet.GAP, sheet.LABEL + sheet.TILE // 2
@@ -182,3 +183,54 @@ def test_the_contact_sheet_shows_each_map_beside_its_truth(write, tmp_path):
 def test_the_sheets_choice_is_seeded():
     assert sheet.choose(30, 8, 1) == sheet.choose(30, 8, 1) != sheet.choose(30, 8, 2)
     assert sheet.choose(3, 8, 0) == {1, 2, 3} and sheet.choose(3, 0, 0) == set()
+
+
+# Scenes
+
+
+class Scenes(Equation):
+    """A team for scenes: depth is a quarter, the inverse shading of what it is given as `image` and `albedo`."""
+
+    def __init__(self):
+        super().__init__(("image.in", "albedo.in", "depth.out", "inverseshading.out"))
+
+    def run(self, images, request, **options):
+        self.calls.append((sorted(images), list(request), options))
+        if request == ["depth"]:
+            return {"depth": np.full_like(images["image"], 0.25)}
+        linear = (colour.display_decode(images[name]) for name in ("image", "albedo"))
+        return {"inverseshading": colour.inverse_shading(*linear)}
+
+
+def test_renders_of_scenes_are_taken_apart_by_the_expert_beside_its_own_means(write, tmp_path):
+    write.sample(tmp_path / "room", kinds=("image",), depth=51)
+    write.sample(tmp_path / "wall", roughness=51)
+    expert = Expert(Scenes(), {"depth": np.float32(0.3)})
+    evaluation = evaluate(Equation(), find_samples(tmp_path), experts={"image": expert}, means={"roughness": np.float32(0.2)})
+    pooled = report.summary(evaluation)
+    assert pooled["image"][TEAM]["depth"]["rmse"] == pytest.approx(0.05, rel=1e-4)
+    assert pooled["image"][naive.TRAINING_MEAN]["depth"]["rmse"] == pytest.approx(0.1, rel=1e-4)
+    assert pooled["flash"][TEAM]["roughness"]["rmse"] == pytest.approx(0.55, rel=1e-5)
+
+
+def test_shading_is_scored_against_the_clean_render_beside_the_noisy_one(write, tmp_path):
+    write.sample(tmp_path / "room", kinds=("image", "noisy"), photo=(100, 80, 60), albedo=(200, 150, 100))
+    team = Scenes()
+    values = report.summary(evaluate_shading(team, find_samples(tmp_path)))[EVERY]
+    assert values[TEAM]["image"]["rmse"] < 1e-3  # albedo times the shading of the very same render is the render
+    assert values[naive.PHOTO_ITSELF]["image"]["rmse"] == 0.0
+    assert values[naive.PLAIN_DIFFUSE]["image"]["rmse"] > 0.05
+    assert team.calls == [(["albedo", "image"], ["inverseshading"], {"seed": 0})]
+
+
+def test_where_no_surface_is_the_render_stays(write):
+    given = {"albedo": np.zeros((2, 2, 3), np.float32), "image": np.full((2, 2, 3), 0.7, np.float32)}
+    given["albedo"][0, 0] = 0.5
+    picture = shaded(np.full((2, 2, 3), 0.5, np.float32), given)
+    assert picture[0, 0] == pytest.approx(0.5) and picture[1, 1] == pytest.approx(0.7)
+
+
+def test_a_team_that_does_not_shade_is_told_apart(write, tmp_path):
+    write.sample(tmp_path / "room", kinds=("image", "noisy"))
+    with pytest.raises(DataError, match="does not shade"):
+        evaluate_shading(Equation(), find_samples(tmp_path))
