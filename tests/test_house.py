@@ -170,3 +170,13 @@ def test_ci_runs_what_the_readme_says():
 def test_the_bundled_weights_are_small():
     weights = list((ROOT / "engine_server" / "bundled").rglob("*.safetensors"))
     assert weights and sum(p.stat().st_size for p in weights) <= 48 * 2**20
+
+
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engine_server/**/*.md")})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_of_pages_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not missing, f"{name(page)} links to {', '.join(missing)}"
