@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures larger than a base can take in one piece: predict overlapping tiles, and blend them at every step."""
+"""Pictures larger than a base can take in one piece, and pictures free of its patches' edges.
+
+Both predict overlapping parts and blend the predictions at every step.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,12 @@ def window(height: int, width: int) -> Tensor:
     return torch.outer(y, x)
 
 
+def grids(length: int, patch: int) -> list[slice]:
+    """The whole length, and what whole patches cover of it from half a patch on, if any do."""
+    half = patch // 2
+    return [slice(0, length), slice(half, length - (patch - half))] if half and length > patch else [slice(0, length)]
+
+
 class Tiled:
     """A base that takes any size: the same seam, with `predict` made of tiles where the latents are too large.
 
@@ -34,9 +43,14 @@ class Tiled:
     (MultiDiffusion, arXiv 2302.08113).
     """
 
-    def __init__(self, base: Base, overlap: float = 0.25, side: int | None = None) -> None:
-        """`side` is the largest side of a tile in latent cells, if it shall be smaller than what the base can take."""
-        self.base, self.overlap = base, overlap
+    def __init__(self, base: Base, overlap: float = 0.25, side: int | None = None, lapped: bool = False) -> None:
+        """`side` is the largest side of a tile in latent cells, if it shall be smaller than what the base can take.
+
+        `lapped` averages predictions over patch grids that lie half a patch apart in both directions: a small network
+        answers each patch for itself, and where patches meet their edges would show. Takes four times as long. Not for
+        bases that number their patches in their conditions (FLUX).
+        """
+        self.base, self.overlap, self.lapped = base, overlap, lapped
         self.limit = min((n for n in (base.largest, side) if n), default=None)
 
     def __getattr__(self, name: str) -> Any:
@@ -47,14 +61,26 @@ class Tiled:
         height, width = latents.shape[-2:]
         limit = self.limit
         if limit is None or max(height, width) <= limit:
-            return self.base.predict(latents, timestep, conditions)
+            return self._whole(latents, timestep, conditions)
         total = torch.zeros_like(latents)
         weight = torch.zeros(height, width, device=latents.device, dtype=latents.dtype)
         for top, left, h, w in self._tiles(height, width, limit):
             here = (..., slice(top, top + h), slice(left, left + w))
             blend = window(h, w).to(weight)
-            total[here] += self.base.predict(latents[here], timestep, conditions) * blend
+            total[here] += self._whole(latents[here], timestep, conditions) * blend
             weight[here[1:]] += blend
+        return total / weight
+
+    def _whole(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
+        """What fits into the base, on one patch grid or on four."""
+        if not self.lapped:
+            return self.base.predict(latents, timestep, conditions)
+        total = torch.zeros_like(latents)
+        weight = torch.zeros(latents.shape[-2:], device=latents.device, dtype=latents.dtype)
+        for rows in grids(latents.shape[-2], self.base.patch):
+            for columns in grids(latents.shape[-1], self.base.patch):
+                total[..., rows, columns] += self.base.predict(latents[..., rows, columns], timestep, conditions)
+                weight[rows, columns] += 1
         return total / weight
 
     def _tiles(self, height: int, width: int, limit: int) -> list[tuple[int, int, int, int]]:

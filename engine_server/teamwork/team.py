@@ -33,7 +33,7 @@ class Team:
     hides everything, the best answer does not depend on it (as in Martin Garcia et al., arXiv 2409.11355). The seed then
     matters from two steps on. A team with `tile` makes pictures that are larger than its native size of tiles of that size,
     because its base has learnt no other positions. With `turns` above 1 a single step on one image is averaged over so many
-    quarter turns of it, unless noise is given.
+    quarter turns of it, unless noise is given. A team that is `lapped` averages its predictions over shifted patch grids.
     """
 
     def __init__(
@@ -46,10 +46,11 @@ class Team:
         zero_start: bool = False,
         tile: bool = False,
         turns: int = 1,
+        lapped: bool = False,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
-        self.zero_start, self.tile, self.turns = zero_start, tile, turns
+        self.zero_start, self.tile, self.turns, self.lapped = zero_start, tile, turns, lapped
 
     @property
     def teammates(self) -> tuple[str, ...]:
@@ -126,7 +127,8 @@ class Team:
     def _tiled(self) -> Tiled:
         from ..diffusion.tiling import Tiled
 
-        return Tiled(self.base, side=self.native_size // self.base.factor if self.tile and self.native_size else None)
+        side = self.native_size // self.base.factor if self.tile and self.native_size else None
+        return Tiled(self.base, side=side, lapped=self.lapped)
 
     def _names(self, order: tuple[int, ...], side: str) -> list[str]:
         """Channels of the active teammates of one side, `.in` or `.out`, in order."""

@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
     parser.add_argument("--zero-start", action="store_true", help="the team was trained to start from zero noise")
     parser.add_argument("--tile", action="store_true", help="larger pictures are made of tiles of the native size")
+    parser.add_argument("--lapped", action="store_true", help="average over shifted patch grids, so that no edges show")
     parser.add_argument("--turns", type=int, default=1, help="average the first adapter's answers over so many quarter turns")
     args = parser.parse_args()
     also = [entry.split("=") for entry in args.also]
@@ -73,6 +74,7 @@ def main() -> None:
         "default_steps": args.steps,
         "zero_start": args.zero_start,
         "tile": args.tile,
+        "lapped": args.lapped,
         "turns": {"team.safetensors": args.turns},
         "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
     }
