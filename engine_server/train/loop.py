@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .config import ConfigError, TrainConfig
+from .precision import mixed_precision
 
 
 class Stage(Protocol):
@@ -40,22 +39,6 @@ class Stage(Protocol):
 def cosine(progress: float) -> float:
     """Learning-rate factor of a cosine decay; `progress` runs from 0 to 1."""
     return 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
-
-
-@contextlib.contextmanager
-def mixed_precision(precision: str) -> Iterator[None]:
-    """Within this block matrix products are taken in `precision`, if it is not float32.
-
-    On a CPU, attention is then taken by plain matrix products: PyTorch's fused kernel is many times slower there on the
-    short sequences of small pictures.
-    """
-    if precision == "float32":
-        yield
-        return
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else contextlib.nullcontext()
-    with torch.autocast(device, dtype=getattr(torch, precision)), attention:
-        yield
 
 
 def make_optimizer(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ..diffusion.base import Base
 from ..teamwork.pictures import as_picture, to_pixels
 from .config import ConfigError, DataSet
+from .precision import mixed_precision
 
 Tensor = torch.Tensor
 
@@ -35,17 +40,28 @@ def sample_files(data: DataSet) -> dict[str, dict[str, list[Path]]]:
 
 
 class LatentCache:
-    """Latents of picture files, encoded once and kept beside the run, so that a restart does not encode again."""
+    """Latents of picture files, encoded once and kept beside the run, so that a restart does not encode again.
 
-    def __init__(self, base: Base, path: Path) -> None:
-        self.base, self.path = base, path
-        self.kept: dict[str, Tensor] = load_file(path) if path.exists() else {}
+    Pictures with the same pixels (a map that is one colour) are kept once. The file holds one block for each shape of
+    latents, and in its metadata which picture is which row of which block.
+    """
 
-    def fill(self, files: list[Path], batch: int = 16) -> None:
-        """Encode those files that are not there yet; all are of one size."""
-        missing = [f for f in dict.fromkeys(files) if str(f) not in self.kept]
-        for start in range(0, len(missing), batch):
-            self._encode(missing[start : start + batch])
+    def __init__(self, base: Base, path: Path, precision: str = "float32", say: Callable[[str], None] = print) -> None:
+        self.base, self.path, self.precision, self.say = base, path, precision, say
+        self.blocks: list[Tensor] = []
+        self.places: dict[str, tuple[int, int]] = {}
+        if path.exists():
+            self._read()
+
+    def fill(self, files: list[Path], batch: int = 8) -> None:
+        """Encode those files that are not there yet."""
+        missing = [f for f in dict.fromkeys(files) if str(f) not in self.places]
+        by_size: dict[tuple[int, int], list[Path]] = {}
+        for file in missing:
+            with Image.open(file) as picture:
+                by_size.setdefault(picture.size, []).append(file)
+        for alike in by_size.values():
+            self._add_block(alike, batch)
         if missing:
             self.save()
 
@@ -53,19 +69,38 @@ class LatentCache:
         """Write the cache in one move, so that a run that is stopped meanwhile leaves the last whole one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        save_file(self.kept, partial)
+        blocks = {str(i): block for i, block in enumerate(self.blocks)}
+        save_file(blocks, partial, metadata={"places": json.dumps(self.places)})
         os.replace(partial, self.path)
 
-    def _encode(self, files: list[Path]) -> None:
+    def _read(self) -> None:
+        with safe_open(self.path, "pt") as file:
+            self.places = {name: tuple(place) for name, place in json.loads(file.metadata()["places"]).items()}
+            self.blocks = [file.get_tensor(str(i)) for i in range(len(file.keys()))]
+
+    def _add_block(self, files: list[Path], batch: int) -> None:
+        """One tensor for all: single rows, allocated between an encoder's large buffers, would tear the memory apart."""
+        digests = {file: hashlib.sha256(file.read_bytes()).digest() for file in files}
+        unique = list({digest: file for file, digest in reversed(digests.items())}.values())[::-1]
+        row = {digests[file]: i for i, file in enumerate(unique)}
+        block = None
+        for start in range(0, len(unique), batch):
+            latents = self._encode(unique[start : start + batch])
+            block = latents.new_empty(len(unique), *latents.shape[1:]) if block is None else block
+            block[start : start + len(latents)] = latents
+            if start % 2000 < batch <= start:
+                self.say(f"{start} of {len(unique)} pictures encoded")
+        self.places |= {str(file): (len(self.blocks), row[digest]) for file, digest in digests.items()}
+        self.blocks.append(block)
+
+    def _encode(self, files: list[Path]) -> Tensor:
         pictures = [as_picture(f.stem, np.asarray(Image.open(f))) for f in files]
-        for size in {p.shape for p in pictures}:
-            alike = [(f, p) for f, p in zip(files, pictures, strict=True) if p.shape == size]
-            latents = self.base.encode(to_pixels([p for _, p in alike])).half()
-            for (file, _), latent in zip(alike, latents, strict=True):
-                self.kept[str(file)] = latent.clone(memory_format=torch.contiguous_format)
+        with torch.no_grad(), mixed_precision(self.precision):
+            return self.base.encode(to_pixels(pictures)).half()
 
     def __getitem__(self, path: Path) -> Tensor:
-        return self.kept[str(path)].float()
+        block, row = self.places[str(path)]
+        return self.blocks[block][row].float()
 
 
 class SampleSet:

@@ -68,7 +68,9 @@ class TeamStage:
         self.roster = attach(self.base.network, profile_layers(self.base.network, self.team.family), self.team)
         if start := config.options.get("start"):
             warm_start(self.base.network, self.team, read_checkpoint(start))
-        cache = LatentCache(self.base, Path(config.options.get("latents", f"{config.output}/latents.safetensors")))
+        cache = LatentCache(
+            self.base, Path(config.options.get("latents", f"{config.output}/latents.safetensors")), config.precision
+        )
         channels = {*self.team.inputs, *self.team.outputs}
         self.sets = [SampleSet(data, cache, channels) for data in config.data]
         weights = np.array([data.weight for data in config.data])

@@ -9,11 +9,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from engine_server.diffusion.loading import load_base
 from engine_server.teamwork import TeamConfig, load_team
 from engine_server.train.config import ConfigError, DataSet, TrainConfig, load_config
 from engine_server.teamwork.inject import adapters
+from engine_server.teamwork.pictures import to_pixels
 from engine_server.train.flow import flow_loss
-from engine_server.train.loop import Trainer, mixed_precision
+from engine_server.train.loop import Trainer
+from engine_server.train.precision import mixed_precision
+from engine_server.train.samples import LatentCache
 from engine_server.train.team import choose, stage_for
 
 from .tiny import tiny_base
@@ -190,3 +194,23 @@ def test_an_empty_data_folder_is_named(base, tmp_path):
     with pytest.raises(ConfigError, match="empty"):
         (tmp_path / "empty").mkdir()
         stage_for(team_config(tmp_path / "empty", base, tmp_path))
+
+
+def test_latents_are_encoded_once_and_equal_pictures_kept_once(base, tmp_path):
+    colours = {"a": (10, 20, 30), "b": (200, 100, 0), "c": (10, 20, 30)}
+    files = []
+    for name, colour in colours.items():
+        files.append(tmp_path / f"{name}.png")
+        Image.new("RGB", (16, 8), colour).save(files[-1])
+    frozen = load_base(base)
+    cache = LatentCache(frozen, tmp_path / "latents.safetensors")
+    cache.fill(files, batch=2)
+    assert torch.equal(cache[files[0]], cache[files[2]]) and not torch.equal(cache[files[0]], cache[files[1]])
+    expected = frozen.encode(to_pixels([np.asarray(Image.open(files[1]), np.float32) / 255]))[0]
+    torch.testing.assert_close(cache[files[1]], expected, atol=2e-3, rtol=2e-3)
+    assert [len(block) for block in cache.blocks] == [2]
+
+    frozen.encode = None  # a second run has nothing to encode
+    again = LatentCache(frozen, tmp_path / "latents.safetensors")
+    again.fill(files)
+    assert all(torch.equal(again[file], cache[file]) for file in files)
