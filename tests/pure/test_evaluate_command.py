@@ -5,60 +5,20 @@ import argparse
 import json
 
 import pytest
-import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 from PIL import Image
-from safetensors.torch import save_file
 
 from engine_server.commands import evaluate as command
-from engine_server.diffusion.loading import load_base
-from engine_server.teamwork.checkpoint import save_checkpoint
-from engine_server.teamwork.config import TeamConfig
-from engine_server.teamwork.inject import attach, profile_layers
+from tests.core.tiny import tiny_adapter, tiny_base
 
 TEAMMATES = ("image.in", "albedo.out", "normals.out", "roughness.out", "metalness.out")
-
-
-def _base(folder):
-    torch.manual_seed(0)
-    SD3Transformer2DModel(
-        sample_size=32,
-        patch_size=2,
-        in_channels=4,
-        out_channels=4,
-        num_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=2,
-        joint_attention_dim=16,
-        caption_projection_dim=16,
-        pooled_projection_dim=16,
-        pos_embed_max_size=32,
-    ).save_pretrained(folder / "transformer")
-    AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-        shift_factor=0.0,
-        scaling_factor=1.0,
-    ).save_pretrained(folder / "vae")
-    FlowMatchEulerDiscreteScheduler().save_pretrained(folder / "scheduler")
-    prompt = {"prompt_embeds": torch.zeros(1, 1, 16), "pooled_prompt_embeds": torch.zeros(1, 16)}
-    save_file(prompt, folder / "empty_prompt.safetensors")
 
 
 @pytest.fixture(scope="module")
 def tiny_team(tmp_path_factory):
     """The options that name a tiny team."""
     folder = tmp_path_factory.mktemp("team")
-    _base(folder)
-    base, config = load_base(folder), TeamConfig(teammates=TEAMMATES, rank=4, profile="SD3", base_model=str(folder))
-    attach(base.network, profile_layers(base.network, config.family), config)
-    save_checkpoint(folder / "team.safetensors", base.network, config)
-    return ["--team", str(folder), "--adapter", str(folder / "team.safetensors"), "--steps", "2"]
+    adapter = tiny_adapter(tiny_base("SD3", folder), folder / "team.safetensors", teammates=TEAMMATES)
+    return ["--team", str(folder), "--adapter", str(adapter), "--steps", "2"]
 
 
 def _run(*options):
