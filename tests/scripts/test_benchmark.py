@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The benchmarks run, measure what they say they measure, and are found by their names."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from engine_server.teamwork.config import TeamConfig
+from engine_server.teamwork.layers import Adapter, Roster
+from scripts.benchmarks import benchmarks, main
+from scripts.benchmarks.teamwork import dense, row
+from scripts.environment import ROOT
+
+TINY = ["--width", "64", "--layers", "1", "--side", "32", "--rank", "4", "--teammates", "3", "--prompt", "4"]
+
+
+def test_the_script_runs_the_benchmark_that_is_named(tmp_path):
+    words = ["teamwork", *TINY, "--images", "1,2", "--repeats", "2", "--device", "cpu", "--json", tmp_path / "figures.json"]
+    command = [sys.executable, "scripts/benchmark.py", *map(str, words)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [each["images"] for each in figures] == [1, 2]
+    assert all(value > 0 for each in figures for value in each.values())
+    assert "team / base" in ended.stdout and "Goal" in ended.stdout
+
+
+def test_all_benchmarks_are_listed_with_what_they_measure(capsys):
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed and summary for name, summary in benchmarks().items()) and "teamwork" in listed
+    assert main(["dance"]) == 2 and "dance" in capsys.readouterr().err
+
+
+def test_ratios_are_taken_within_a_round():
+    """A machine that is twice as busy in the second round changes no ratio."""
+    measured = row(1, {"base": [1.0, 2.0, 1.0], "team": [1.1, 2.2, 1.1], "dense": [1.5, 3.0, 1.5]})
+    assert (measured.team_ratio, measured.dense_ratio) == pytest.approx((1.1, 1.5))
+
+
+def test_the_plain_einsum_is_the_equation():
+    adapter = Adapter(Roster(TeamConfig(("a.in", "b.out"), 2, "SD3")), 3, 5, True)
+    for parameter in adapter.parameters():
+        torch.nn.init.normal_(parameter)
+    x, y = torch.randn(6, 4, 3), torch.randn(6, 4, 5)  # two teammates of three images
+    with torch.no_grad():
+        made = dense(y, x, adapter)
+        for image in range(3):
+            h = sum(x[t * 3 + image] @ adapter.down[t] for t in range(2))
+            for t in range(2):
+                expected = y[t * 3 + image] + h @ adapter.up[t] + adapter.bias[t]
+                torch.testing.assert_close(made[t * 3 + image], expected)
