@@ -88,16 +88,21 @@ class Base:
 
     def scale(self, latents: Tensor) -> Tensor:
         """The VAE's latents to the network's: (z - shift) * scale."""
-        return (latents - self.shift) * self.vae.config.scaling_factor
+        return (latents - self.shift) * self.scaling
 
     def unscale(self, latents: Tensor) -> Tensor:
         """The inverse of `scale`."""
-        return latents / self.vae.config.scaling_factor + self.shift
+        return latents / self.scaling + self.shift
 
     @property
     def shift(self) -> float:
         """The VAE's shift; most have none."""
         return getattr(self.vae.config, "shift_factor", None) or 0.0
+
+    @property
+    def scaling(self) -> float:
+        """The VAE's scale; FLUX.2's has none."""
+        return getattr(self.vae.config, "scaling_factor", None) or 1.0
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
         """A fresh scheduler with its timesteps set for `steps` steps on latents of this shape."""

@@ -48,6 +48,8 @@ class Flux(Base):
 
     family = "FLUX"
     patch = 2
+    axes = 3
+    """Numbers in a token's position id."""
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
         """Sigmas from 1 to 1/n, shifted.
@@ -82,7 +84,7 @@ class Flux(Base):
         tokens = self.network(
             hidden_states=pack(latents),
             timestep=(timestep.expand(latents.shape[0]) / 1000).to(latents.dtype),
-            img_ids=positions(height, width).to(latents),
+            img_ids=positions(height, width, self.axes).to(latents.device),
             return_dict=False,
             **conditions,
         )[0]

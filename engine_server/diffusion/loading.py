@@ -18,20 +18,24 @@ from ..teamwork.team import Team
 from .base import Base
 from .prompts import empty_prompt
 from .flux import Flux
+from .flux2 import Flux2
 from .sd3 import SD3
 from .unet import unet_kind
+from .zimage import ZImage
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 TEAM_FILE = "team.safetensors"
 NETWORKS: dict[str, Callable[[Mapping], type[Base]]] = {
     "SD3Transformer2DModel": lambda config: SD3,
     "FluxTransformer2DModel": lambda config: Flux,
+    "Flux2Transformer2DModel": lambda config: Flux2,
+    "ZImageTransformer2DModel": lambda config: ZImage,
     "UNet2DConditionModel": unet_kind,
 }
 """Which base answers for which diffusers network class, given its configuration."""
 
 
-VAES = ("AutoencoderKL", "AutoencoderDC")
+VAES = ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderDC")
 
 
 def bundled_teams() -> list[str]:

@@ -22,6 +22,8 @@ JOINT_LAYERS = {
     "SDXL": r"[^.]+\.[^.]+\.attentions\.\d+\.transformer_blocks\.\d+\.attn1",
     "SD3": r"transformer_blocks\.\d+\.attn",
     "FLUX": r"transformer_blocks\.\d+\.attn",
+    "FLUX2": r"transformer_blocks\.\d+\.attn",
+    "ZIMAGE": r"layers\.\d+\.attention",
 }
 """Module paths of the attention layers that are joined."""
 

@@ -16,7 +16,21 @@ _UNET = (
     r"[^.]+\.[^.]+\.attentions\.\d+\.transformer_blocks\.\d+\.(attn1\.to_[qkv]|attn1\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
     r"|[^.]+\.[^.]+\.resnets\.\d+\.(conv1|conv2|conv_shortcut)"
 )
-ADAPTED_LAYERS = {"SD2": (_UNET,), "SDXL": (_UNET,), "SD3": (_SD3,), "FLUX": (_SD3, _FLUX_SINGLE)}
+_FLUX2 = (
+    r"double_stream_modulation_img\.linear",
+    r"single_stream_modulation\.linear",
+    r"transformer_blocks\.\d+\.(attn\.to_[qkv]|attn\.to_out\.0)",
+    r"transformer_blocks\.\d+\.ff\.linear_(in|out)",
+    r"single_transformer_blocks\.\d+\.attn\.(to_qkv_mlp_proj|to_out)",
+)
+_ZIMAGE = (
+    r"layers\.\d+\.adaLN_modulation\.0",
+    r"layers\.\d+\.attention\.(to_[qkv]|to_out\.0)",
+    r"layers\.\d+\.feed_forward\.w[123]",
+)
+ADAPTED_LAYERS = {
+    "SD2": (_UNET,), "SDXL": (_UNET,), "SD3": (_SD3,), "FLUX": (_SD3, _FLUX_SINGLE), "FLUX2": _FLUX2, "ZIMAGE": _ZIMAGE
+}  # fmt: skip
 """Regular expressions over diffusers module paths of the layers that a new team of each profile adapts."""
 
 JOINT_SUFFIX = "_PLUSATTN"
@@ -44,8 +58,8 @@ class TeamConfig:
     """The part of a checkpoint that is not tensors.
 
     `teammates` are in the order of the first axis of every `down`, `up` and `bias`. `communication` False keeps the
-    hidden vector of each teammate to itself (plain LoRA per teammate). `profile` is SD2, SDXL, SD3 or FLUX, with or
-    without _PLUSATTN (joint attention).
+    hidden vector of each teammate to itself (plain LoRA per teammate). `profile` is SD2, SDXL, SD3, FLUX, FLUX2 or
+    ZIMAGE, with or without _PLUSATTN (joint attention).
     """
 
     teammates: tuple[str, ...]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine_server.diffusion.flux import pack, positions, unpack
+from engine_server.diffusion.flux2 import empirical_shift
 from engine_server.diffusion.loading import load_base
 from engine_server.diffusion.sampling import Cast, sample
 from engine_server.teamwork import load_team
@@ -75,27 +76,71 @@ def test_previews_are_of_the_result_in_the_end(team, photo):
 PIPELINES = {
     "SD3": lambda b: (
         diffusers.StableDiffusion3Pipeline(b.network, b.template, b.vae, None, None, None, None, None, None),
-        {"prompt_embeds": b.prompt.prompt_embeds, "pooled_prompt_embeds": b.prompt.pooled_prompt_embeds},
+        {"prompt_embeds": b.prompt.prompt_embeds, "pooled_prompt_embeds": b.prompt.pooled_prompt_embeds, "guidance_scale": 1.0},
     ),
     "SD2": lambda b: (
         diffusers.StableDiffusionPipeline(b.vae, None, None, b.network, b.template, None, None, None, False),
-        {"prompt_embeds": b.prompt.prompt_embeds},
+        {"prompt_embeds": b.prompt.prompt_embeds, "guidance_scale": 1.0},
+    ),
+    "ZIMAGE": lambda b: (
+        diffusers.ZImagePipeline(b.template, b.vae, None, None, b.network),
+        {"prompt_embeds": [b.prompt.prompt_embeds[0]], "guidance_scale": 0.0, "sigmas": np.linspace(1, 0, 4)},
     ),
 }
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_loop_samples_as_the_pipeline_of_diffusers(name, tmp_path):
-    """SDXL and FLUX differ on purpose (time ids, shift), as the released teams want it; their parts are tested below."""
+    """SDXL, FLUX and FLUX.2 differ on purpose (time ids, shift), as the released teams want it; see the tests below."""
     folder = tiny_base(name, tmp_path)
     noise = np.random.default_rng(1).standard_normal((4, 12, 16), np.float32)
     pipeline, prompt = PIPELINES[name](load_base(folder))
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(
-        **prompt, latents=torch.from_numpy(noise)[None], num_inference_steps=4, guidance_scale=1.0,
+        **prompt, latents=torch.from_numpy(noise)[None], num_inference_steps=4,
         height=24, width=32, output_type="np",
     ).images[0]  # fmt: skip
     np.testing.assert_allclose(bare(folder, noise, 24, 32, 4), expected, atol=2e-5)
+
+
+@pytest.mark.filterwarnings("error")  # a division by zero, for one
+def test_the_schedule_of_zimage_ends_at_zero_and_shifts_with_the_tokens(tmp_path):
+    base = load_base(tiny_base("ZIMAGE", tmp_path))
+    small, large = (base.schedule(5, torch.zeros(1, 4, n, n)).sigmas for n in (8, 32))
+    assert small[0] == large[0] == 1 and small[-2] == large[-2] == 0
+    assert (large[1:4] > small[1:4]).all()
+    assert base.schedule(1, torch.zeros(1, 4, 8, 8)).sigmas.tolist() == [1, 0]
+
+
+def test_flux2_samples_as_its_pipeline_where_tokens_are_as_many_as_channels(tmp_path):
+    """Elsewhere the shift differs on purpose: teams are sampled with the one for the channel count."""
+    folder = tiny_base("FLUX2", tmp_path)
+    base, noise = load_base(folder), np.random.default_rng(1).standard_normal((4, 4, 4), np.float32)
+    pipeline = diffusers.Flux2KleinPipeline(base.template, base.vae, None, None, base.network, is_distilled=True)
+    pipeline.set_progress_bar_config(disable=True)
+    expected = pipeline(
+        prompt_embeds=base.prompt.prompt_embeds, latents=pipeline._patchify_latents(torch.from_numpy(noise)[None]),
+        num_inference_steps=4, height=8, width=8, output_type="np",
+    ).images[0]  # fmt: skip
+    np.testing.assert_allclose(bare(folder, noise, 8, 8, 4), expected, atol=2e-5)
+    sigmas = [base.schedule(4, torch.zeros(1, 4, n, n)).sigmas for n in (8, 64)]
+    assert torch.equal(*sigmas)
+
+
+def test_flux2_leaves_out_the_batch_statistics(tmp_path):
+    base, pixels = load_base(tiny_base("FLUX2", tmp_path)), torch.rand(1, 3, 8, 8) * 2 - 1
+    before = base.encode(pixels)
+    base.vae.bn.running_mean += 3
+    assert torch.equal(base.encode(pixels), before)
+    torch.testing.assert_close(before, base.vae.encode(pixels).latent_dist.mode())
+
+
+@pytest.mark.parametrize("length", [16, 1024, 5000])
+@pytest.mark.parametrize("steps", [4, 50])
+def test_flux2_knows_the_shift_that_its_authors_fitted(length, steps):
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+
+    assert empirical_shift(length, steps) == pytest.approx(compute_empirical_mu(length, steps), rel=1e-9)
 
 
 def test_flux_packs_as_diffusers_does():

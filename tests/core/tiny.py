@@ -16,18 +16,17 @@ from engine_server.teamwork.checkpoint import save_checkpoint
 from engine_server.teamwork.inject import adapters, attach, profile_layers
 
 TEAMMATES = ("image.in", "albedo.out", "normals.in", "normals.out", "depth.out")
-FAMILIES = ("SD2", "SDXL", "SD3", "FLUX")
+FAMILIES = ("SD2", "SDXL", "SD3", "FLUX", "FLUX2", "ZIMAGE")
 
 
-def _vae(**config) -> diffusers.AutoencoderKL:
-    return diffusers.AutoencoderKL(
+def _vae(kind: type = diffusers.AutoencoderKL, **config) -> diffusers.AutoencoderKL:
+    return kind(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         latent_channels=4,
         norm_num_groups=4,
         layers_per_block=1,
-        scaling_factor=1.5,
         **config,
     )
 
@@ -68,6 +67,43 @@ def _flux(folder: Path) -> Prompt:
     return Prompt(torch.randn(1, 3, 16), torch.randn(1, 8), torch.zeros(3, 3))
 
 
+def _flux2(folder: Path) -> Prompt:
+    diffusers.Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    ).save_pretrained(folder / "transformer")
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0)
+    scheduler.save_pretrained(folder / "scheduler")
+    return Prompt(torch.randn(1, 3, 16))
+
+
+def _zimage(folder: Path) -> Prompt:
+    network = diffusers.ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[4, 6, 6],
+        axes_lens=[64, 32, 32],
+    )
+    for token in (network.x_pad_token, network.cap_pad_token):
+        torch.nn.init.normal_(token, 0, 0.02)
+    network.save_pretrained(folder / "transformer")
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0)
+    scheduler.save_pretrained(folder / "scheduler")
+    return Prompt(torch.randn(1, 3, 16))
+
+
 def _unet(folder: Path, **config) -> Prompt:
     diffusers.UNet2DConditionModel(
         sample_size=16,
@@ -94,14 +130,18 @@ def _sdxl(folder: Path) -> Prompt:
     return _unet(folder, **size, projection_class_embeddings_input_dim=8 + 6 * 4)
 
 
-_BUILDERS = {"SD2": _sd2, "SDXL": _sdxl, "SD3": _sd3, "FLUX": _flux}
+_BUILDERS = {"SD2": _sd2, "SDXL": _sdxl, "SD3": _sd3, "FLUX": _flux, "FLUX2": _flux2, "ZIMAGE": _zimage}
 
 
 def tiny_base(family: str, folder: Path) -> Path:
     """A base of some thousand parameters with a 4-channel, factor-2 VAE."""
     torch.manual_seed(0)
     prompt = _BUILDERS[family](folder)
-    _vae(shift_factor=None if family in ("SD2", "SDXL") else 0.06).save_pretrained(folder / "vae")
+    if family == "FLUX2":
+        vae = _vae(diffusers.AutoencoderKLFlux2, batch_norm_eps=0.0)
+    else:
+        vae = _vae(shift_factor=None if family in ("SD2", "SDXL") else 0.06, scaling_factor=1.5)
+    vae.save_pretrained(folder / "vae")
     write_prompt(folder / FILE, prompt)
     return folder
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FLUX.2-klein: as FLUX.1 on packed 2 x 2 latent patches, with four position axes, no pooled prompt and no guidance input."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from .base import Prompt
+from .flux import Flux
+
+LONG = 4300
+"""Sequences longer than this take the shift of many steps, however few are taken."""
+
+
+def empirical_shift(length: int, steps: int) -> float:
+    """The shift `mu` of FLUX.2's noise schedule.
+
+    Two lines over the sequence length, fitted by its authors at 10 and at 200 steps; in between and beyond, the line
+    through both over the number of steps.
+    """
+    few, many = 8.73809524e-05 * length + 1.89833333, 0.00016927 * length + 0.45666666
+    return many if length > LONG else many + (many - few) / 190 * (steps - 200)
+
+
+class Flux2(Flux):
+    """`Flux2Transformer2DModel` with `AutoencoderKLFlux2`.
+
+    Teams see the VAE's own latents, (z - shift) * scale: the batch statistics that FLUX.2's pipeline also divides by are
+    left out.
+    """
+
+    family = "FLUX2"
+    axes = 4
+
+    def schedule(self, steps: int, latents: torch.Tensor) -> Any:
+        """Sigmas from 1 to 1/n, shifted by what the latents' channel count says (see `Flux.schedule`)."""
+        scheduler = copy.deepcopy(self.template)
+        mu = empirical_shift(latents.shape[-3], steps)
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device=self.device)
+        return scheduler
+
+    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+        """Prompt tokens for every row; their position ids are (0, 0, 0, which token)."""
+        prompt = prompt or self.prompt
+        ids = torch.zeros(prompt.prompt_embeds.shape[1], self.axes, device=self.device)
+        ids[:, 3] = torch.arange(len(ids))
+        return {"encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1), "txt_ids": ids}
+
+    @staticmethod
+    def prompt_from(pipeline: Any, text: str) -> Prompt:
+        """A prompt from diffusers' pipeline."""
+        return Prompt(pipeline.encode_prompt(prompt=text)[0])

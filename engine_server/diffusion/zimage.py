@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Z-Image: one stream of image and prompt tokens; flow matching with time from 0 to 1 and a negated velocity."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from .base import Base, Prompt
+from .flux import linear_shift
+
+Tensor = torch.Tensor
+
+
+class ZImage(Base):
+    """`ZImageTransformer2DModel` with `FlowMatchEulerDiscreteScheduler`; latents are (z - shift) * scale."""
+
+    family = "ZIMAGE"
+
+    @property
+    def patch(self) -> int:
+        """The transformer's patch size."""
+        return self.network.config.all_patch_size[0]
+
+    @property
+    def largest(self) -> int:
+        """The tables of rotary positions end here."""
+        return min(self.network.config.axes_lens[1:]) * self.patch
+
+    def schedule(self, steps: int, latents: Tensor) -> Any:
+        """Sigmas evenly from 1 to 0, shifted by what the number of image tokens says."""
+        scheduler = copy.deepcopy(self.template)
+        scheduler.sigma_min = 0.0
+        tokens = latents.shape[-2] * latents.shape[-1] // self.patch**2
+        with np.errstate(divide="ignore"):  # the shift of sigma 0 divides by it, rightly: the outcome is 0
+            scheduler.set_timesteps(steps, mu=linear_shift(tokens, scheduler.config), device=self.device)
+        return scheduler
+
+    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+        """The prompt's tokens, the same for every row."""
+        prompt = prompt or self.prompt
+        return {"cap_feats": [prompt.prompt_embeds[0]] * rows}
+
+    def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
+        """Velocity, noise minus clean. The network takes a list of C x 1 x h x w, and answers clean minus noise."""
+        time = (1000 - timestep.expand(latents.shape[0])) / 1000
+        rows = self.network(list(latents.unsqueeze(2)), time, patch_size=self.patch, return_dict=False, **conditions)[0]
+        return -torch.stack(rows).squeeze(2)
+
+    @staticmethod
+    def prompt_from(pipeline: Any, text: str) -> Prompt:
+        """A prompt from diffusers' pipeline."""
+        embeds, _ = pipeline.encode_prompt(text, do_classifier_free_guidance=False)
+        return Prompt(embeds[0][None])
