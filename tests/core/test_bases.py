@@ -11,6 +11,8 @@ from engine_server.diffusion.flux2 import empirical_shift
 from engine_server.diffusion.loading import load_base
 from engine_server.diffusion.sampling import Cast, sample
 from engine_server.teamwork import load_team
+from engine_server.teamwork.checkpoint import save_checkpoint
+from engine_server.teamwork.inject import adapters
 
 from .tiny import FAMILIES, tiny_adapter, tiny_base
 
@@ -65,6 +67,36 @@ def test_images_of_a_batch_do_not_leak_into_each_other(team, photo):
         alone = team.run({"image": picture}, ["albedo", "depth"], steps=2, seed=7 + index)
         for name, value in alone.items():
             np.testing.assert_allclose(batch[index][name], value, atol=2e-5)
+
+
+def test_the_order_of_teammates_permutes_rows_and_nothing_else(team, folder, family, photo, tmp_path):
+    names = team.teammates[::-1]
+    other = load_team(folder, tiny_adapter(folder, tmp_path / "a.safetensors", profile=family, teammates=names))
+    theirs = adapters(team.base.network)
+    for path, adapter in adapters(other.base.network).items():
+        for name, parameter in adapter.named_parameters():
+            parameter.data = getattr(theirs[path], name).data.flip(0).clone()
+    a, b = (t.run({"image": photo}, "all", steps=1) for t in (team, other))
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=2e-5)
+
+
+def test_an_inactive_teammate_changes_nothing(folder, family, photo, tmp_path):
+    team = load_team(folder, tiny_adapter(folder, tmp_path / "a.safetensors", profile=family))
+    before = team.run({"image": photo}, ["depth"], steps=1)["depth"]
+    absent = [team.teammates.index(name) for name in ("albedo.out", "normals.in", "normals.out")]
+    for adapter in adapters(team.base.network).values():
+        adapter.forget()
+        for parameter in adapter.parameters():
+            parameter.data[absent] = 1e3
+    assert np.array_equal(team.run({"image": photo}, ["depth"], steps=1)["depth"], before)
+
+
+def test_saving_and_loading_is_exact(team, folder, photo, tmp_path):
+    save_checkpoint(tmp_path / "again.safetensors", team.base.network, team.config)
+    again = load_team(folder, tmp_path / "again.safetensors")
+    a, b = (t.run({"image": photo}, ["albedo"], steps=1)["albedo"] for t in (team, again))
+    assert np.array_equal(a, b)
 
 
 def test_previews_are_of_the_result_in_the_end(team, photo):
