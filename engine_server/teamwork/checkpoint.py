@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .attention import joint_layers
+from .attention import joined_layers
 from .config import JOINT_SUFFIX, CheckpointError, TeamConfig, TeamError
 from .inject import adapters, attach
 from .layers import Roster
@@ -25,12 +26,14 @@ IMPLEMENTATION = "Teamwork for Blender"
 class Checkpoint:
     """An adapter file in memory: its configuration, and `{layer path: {"down", "up", "bias"}}`.
 
-    A file that marks attention layers (`<attention path>.adapter`) has joint attention whatever its profile says.
+    A file that marks attention layers (`<attention path>.adapter`) has joint attention on these, `joined`, whatever its
+    profile says.
     """
 
     path: Path
     config: TeamConfig
     layers: dict[str, dict[str, torch.Tensor]]
+    joined: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
@@ -41,11 +44,12 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-            config = _with_marks(_config(path, file.metadata() or {}), tensors)
+            joined = tuple(key.removesuffix(".adapter") for key in tensors if key.endswith(".adapter"))
+            config = _with_marks(_config(path, file.metadata() or {}), joined)
             layers = _layers(path, tensors)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}); fetch it again.") from error
-    return Checkpoint(path, config, layers)
+    return Checkpoint(path, config, layers, joined)
 
 
 def _config(path: Path, metadata: dict[str, str]) -> TeamConfig:
@@ -61,20 +65,33 @@ def _config(path: Path, metadata: dict[str, str]) -> TeamConfig:
             base_model=metadata.get("base_model", ""),
             title=metadata.get("modelspec.title", ""),
             resolution=metadata.get("modelspec.resolution", ""),
+            attn_allow=_list(metadata, "teamwork.attn_allow"),
+            teammate_image_ids=_numbers(metadata, "teamwork.teammate_image_ids"),
         )
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _with_marks(config: TeamConfig, tensors: dict[str, torch.Tensor]) -> TeamConfig:
-    marked = any(key.endswith(".adapter") for key in tensors)
-    return dataclasses.replace(config, profile=config.family + JOINT_SUFFIX) if marked else config
+def _with_marks(config: TeamConfig, joined: tuple[str, ...]) -> TeamConfig:
+    return dataclasses.replace(config, profile=config.family + JOINT_SUFFIX) if joined else config
 
 
 def _entry(metadata: dict[str, str], key: str) -> str:
     if key not in metadata:
         raise TeamError(f"the metadata lack {key}.")
     return metadata[key]
+
+
+def _list(metadata: dict[str, str], key: str) -> tuple[str, ...]:
+    """The parts of an entry with semicolons or commas between; none if it is missing or empty."""
+    return tuple(part.strip() for part in re.split("[;,]", metadata.get(key, "").strip("[]() ")) if part.strip())
+
+
+def _numbers(metadata: dict[str, str], key: str) -> tuple[int, ...]:
+    parts = _list(metadata, key)
+    if not all(re.fullmatch(r"\d{1,9}", part, re.ASCII) for part in parts):
+        raise TeamError(f"{key} is {metadata[key]!r}; expected whole numbers with semicolons between, such as 10;0;0.")
+    return tuple(map(int, parts))
 
 
 def _flag(metadata: dict[str, str], key: str) -> bool:
@@ -106,7 +123,7 @@ def load_checkpoint(network: nn.Module, checkpoint: Checkpoint, dtype: torch.dty
     Raises `CheckpointError` naming both bases if a layer is missing, or the tensor whose shape does not fit.
     """
     try:
-        roster = attach(network, checkpoint.layers, checkpoint.config, dtype)
+        roster = attach(network, checkpoint.layers, checkpoint.config, dtype, checkpoint.joined)
     except TeamError as error:
         made_for = checkpoint.config.base_model or checkpoint.config.profile
         raise CheckpointError(f"{checkpoint.path} was made for {made_for} ({checkpoint.config.profile}). {error}") from error
@@ -136,8 +153,7 @@ def save_checkpoint(path: Path | str, network: nn.Module, config: TeamConfig, dt
         for layer, adapter in adapters(network).items()
         for name, parameter in adapter.named_parameters()
     }
-    if config.joint_attention:
-        tensors |= {f"{layer}.adapter": torch.zeros(()) for layer in joint_layers(network, config.family)}
+    tensors |= {f"{layer}.adapter": torch.zeros(()) for layer in joined_layers(network)}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -160,4 +176,9 @@ def _metadata(config: TeamConfig) -> dict[str, str]:
         "teamwork.use_bias": str(config.use_bias),
         "teamwork.profile": config.profile,
     }
-    return metadata | ({"modelspec.resolution": config.resolution} if config.resolution else {})
+    may_be_missing = {
+        "modelspec.resolution": config.resolution,
+        "teamwork.attn_allow": ";".join(config.attn_allow),
+        "teamwork.teammate_image_ids": ";".join(map(str, config.teammate_image_ids)),
+    }
+    return metadata | {key: value for key, value in may_be_missing.items() if value}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 MAX_TEAMMATES = 256
 MAX_RANK = 4096
+MAX_IMAGE_ID = 10_000
 NAME = re.compile(r"[a-z]+\.(in|out)")
 
 _SD3 = r"(.*\.)?transformer_blocks\.\d+\.(norm1\.linear|attn\.to_[qkv]|attn\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
@@ -60,6 +61,10 @@ class TeamConfig:
     `teammates` are in the order of the first axis of every `down`, `up` and `bias`. `communication` False keeps the
     hidden vector of each teammate to itself (plain LoRA per teammate). `profile` is SD2, SDXL, SD3, FLUX, FLUX2 or
     ZIMAGE, with or without _PLUSATTN (joint attention).
+
+    In joint attention, `attn_allow` has one row of 0 and 1 for each teammate, the i-th of which says to whom the i-th
+    may attend (none: all to all), and `teammate_image_ids` one offset for each, which its image tokens stand at on the
+    first axis of the base's rotary positions (none: all at 0; bases without rotary positions have no such axis).
     """
 
     teammates: tuple[str, ...]
@@ -70,6 +75,8 @@ class TeamConfig:
     base_model: str = ""
     title: str = ""
     resolution: str = ""
+    attn_allow: tuple[str, ...] = ()
+    teammate_image_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.teammates) <= MAX_TEAMMATES:
@@ -83,6 +90,15 @@ class TeamConfig:
             raise TeamError(f"The rank is {self.rank}; expected 1 to {MAX_RANK}.")
         if self.family not in ADAPTED_LAYERS:
             raise TeamError(f"The profile {self.profile!r} is unknown; known are {', '.join(ADAPTED_LAYERS)}.")
+        self._check_attention()
+
+    def _check_attention(self) -> None:
+        count, allow, ids = len(self.teammates), self.attn_allow, self.teammate_image_ids
+        if allow and (len(allow) != count or any(len(row) != count or set(row) - {"0", "1"} for row in allow)):
+            expected = ";".join(["1" * count] * count) if count < 8 else f"{count} rows of {count} digits"
+            raise TeamError(f"attn_allow does not fit {count} teammates; expected digits 0 and 1 like {expected}.")
+        if ids and (len(ids) != count or any(not 0 <= i <= MAX_IMAGE_ID for i in ids)):
+            raise TeamError(f"teammate_image_ids does not fit; expected {count} numbers from 0 to {MAX_IMAGE_ID}.")
 
     @property
     def family(self) -> str:

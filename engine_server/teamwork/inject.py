@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from .attention import join_attention, separate_attention
+from .attention import join_attention, joint_layers, separate_attention
 from .config import ADAPTED_LAYERS, TeamConfig, TeamError
 from .layers import Adapter, Roster, adapt
 
@@ -35,9 +35,16 @@ def profile_layers(network: nn.Module, profile: str) -> list[str]:
     return found
 
 
-def attach(network: nn.Module, paths: Iterable[str], config: TeamConfig, dtype: torch.dtype = torch.float32) -> Roster:
+def attach(
+    network: nn.Module,
+    paths: Iterable[str],
+    config: TeamConfig,
+    dtype: torch.dtype = torch.float32,
+    joined: Iterable[str] = (),
+) -> Roster:
     """Freeze the network and put a fresh adapter on each layer of `paths`.
 
+    A team with joint attention has it on the layers `joined`; if none is named, on those that its profile is about.
     Raises `TeamError` naming a path that the network does not have.
     """
     network.requires_grad_(False)
@@ -52,7 +59,7 @@ def attach(network: nn.Module, paths: Iterable[str], config: TeamConfig, dtype: 
         layer.adapter = Adapter(roster, *width, layer.bias is not None, dtype=dtype, device=device)
         layer.adapter_hook = layer.register_forward_hook(adapt)
     if config.joint_attention:
-        join_attention(network, config.family, roster)
+        join_attention(network, tuple(joined) or joint_layers(network, config.family), roster)
     return roster
 
 

@@ -51,8 +51,19 @@ def test_joint_attention_is_switched_on_by_profile_or_by_mark_and_saved_with_bot
         team = load_team(sd3, path)
         assert team.config.joint_attention
         save_checkpoint(tmp_path / "c.safetensors", team.base.network, team.config)
-        assert "transformer_blocks.1.attn.adapter" in load_file(tmp_path / "c.safetensors")
+        saved = {f"transformer_blocks.{i}.attn.adapter" for i in range(2)} & set(load_file(tmp_path / "c.safetensors"))
+        assert len(saved) == (1 if path == by_mark else 2)  # the marked layers, or all that the profile is about
         assert read_checkpoint(tmp_path / "c.safetensors").config == team.config
+
+
+def test_rules_of_joint_attention_are_kept(sd3, adapter, tmp_path):
+    rules = {"attn_allow": "11111;01000;00100;11110;11111", "teammate_image_ids": "10;0;20;0;0", "profile": "SD3_PLUSATTN"}
+    entries = {f"teamwork.{key}": value for key, value in rules.items()}
+    team = load_team(sd3, altered(adapter, tmp_path / "a.safetensors", **entries))
+    assert team.config.attn_allow == ("11111", "01000", "00100", "11110", "11111")
+    assert team.config.teammate_image_ids == (10, 0, 20, 0, 0)
+    save_checkpoint(tmp_path / "b.safetensors", team.base.network, team.config)
+    assert read_checkpoint(tmp_path / "b.safetensors").config == team.config
 
 
 KEY = "transformer_blocks.0.attn.to_q.adapter."
@@ -66,6 +77,12 @@ FAULTS = {
     "name twice": (None, {"teamwork.teammates": ",".join((TEAMMATES[0],) * 5)}, "twice"),
     "profile unknown": (None, {"teamwork.profile": "SD9"}, "SD9"),
     "teammates do not fit": (None, {"teamwork.teammates": "image.in,albedo.out"}, "shape"),
+    "too few rules": (None, {"teamwork.attn_allow": "110;111;011"}, "attn_allow does not fit 5 teammates"),
+    "odd rule": (None, {"teamwork.attn_allow": ";".join(["11112"] * 5)}, "attn_allow"),
+    "too few offsets": (None, {"teamwork.teammate_image_ids": "10;0"}, "expected 5 numbers"),
+    "offset too large": (None, {"teamwork.teammate_image_ids": "0;0;0;0;99999"}, "teammate_image_ids"),
+    "odd offset": (None, {"teamwork.teammate_image_ids": "0;0;0;0;far"}, "far"),
+    "unknown mark": ({"blocks.9.attn.adapter": torch.zeros(())}, {}, "blocks.9.attn"),
     "missing tensor": ({KEY + "up": None}, {}, KEY + "up is missing"),
     "missing bias": ({KEY + "bias": None}, {}, KEY + "bias is missing"),
     "unknown tensor": ({"transformer_blocks.0.attn.to_q.weight": torch.ones(2)}, {}, "no part of a Teamwork adapter"),
