@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""FLUX.2-klein: as FLUX.1 on packed 2 x 2 latent patches, with four position axes, no pooled prompt and no guidance input."""
+"""FLUX.2-klein: as FLUX.1 on packed 2 x 2 latent patches, with four position axes and neither pooled prompt nor guidance."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def empirical_shift(length: int, steps: int) -> float:
 class Flux2(Flux):
     """`Flux2Transformer2DModel` with `AutoencoderKLFlux2`.
 
-    Teams see the VAE's own latents, (z - shift) * scale: the batch statistics that FLUX.2's pipeline also divides by are
-    left out.
+    Teams see the VAE's own latents, (z - shift) * scale: the batch statistics that FLUX.2's pipeline also divides by
+    are left out.
     """
 
     family = "FLUX2"

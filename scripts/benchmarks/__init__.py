@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 def benchmarks() -> dict[str, str]:
-    """All benchmarks by name, each with the first line of its docstring. Names with an underscore in front are helpers."""
+    """All benchmarks by name, each with the first line of its docstring. A name that begins with _ is a helper's."""
     files = sorted(path for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
     return {path.stem: _summary(path) for path in files}
 
@@ -32,11 +32,13 @@ def main(argv: Sequence[str]) -> int:
         wanted = argv[0] if argv else ""
         told = "" if wanted in ("", "-h", "--help") else f"There is no benchmark {wanted!r}. "
         listed = "\n".join(f"  {name:12} {summary}" for name, summary in known.items())
-        print(f"{told}benchmark.py takes one of these names, and --help after it:\n{listed}", file=sys.stderr if told else None)
+        text = f"{told}benchmark.py takes one of these names, and --help after it:\n{listed}"
+        print(text, file=sys.stderr if told else None)
         return 2 if told or not argv else 0
     try:
         module = importlib.import_module(f"{__name__}.{argv[0]}")
     except ModuleNotFoundError as error:
-        print(f"This Python has no {error.name}: run the benchmark with the one in .venv, which scripts/test.py makes.", file=sys.stderr)
+        fix = "run the benchmark with the one in .venv, which scripts/test.py makes"
+        print(f"This Python has no {error.name}: {fix}.", file=sys.stderr)
         return 2
     return module.main(list(argv[1:]))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Seconds per step of a bare base, of the team on it, and of a plain dense einsum of the same equation.
 
-The network is of SD3's kind, with random weights. All three run by turns in each round, so that whatever else the machine is
-doing meets all of them; a ratio is taken within a round, and the median over rounds is told. All times are those of one step of
-all rows: teammates times images. The answers of the team and of the einsum are compared before anything is timed.
+The network is of SD3's kind, with random weights. All three run by turns in each round, so that whatever else the machine
+is doing meets all of them; a ratio is taken within a round, and the median over rounds is told. All times are those of
+one step of all rows: teammates times images. The answers of the team and of the einsum are compared before anything is
+timed.
 """
 
 from __future__ import annotations

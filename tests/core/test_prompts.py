@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prompts of the bases whose text encoder is a language model: encoded through diffusers' pipelines with tiny real ones."""
+"""Prompts of bases whose text encoder is a language model: encoded through diffusers' pipelines with tiny real ones."""
 
 import diffusers
 import pytest
