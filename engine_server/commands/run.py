@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--request", default="all", help="wanted channels with commas between, or all (default: all)")
     parser.add_argument("--steps", type=int, help="denoising steps (default: the team's own)")
+    parser.add_argument("--solver", help="euler, heun or dpm++, for few steps (default: the schedule of the base)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
     parser.add_argument("--width", type=int, help="in pixels, when no picture is given")
     parser.add_argument("--height", type=int, help="in pixels, when no picture is given")
@@ -37,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
         request = "all" if args.request == "all" else [name.strip() for name in args.request.split(",")]
         team = load_team(args.base, args.adapter, args.device, args.dtype)
         size = {"width": args.width, "height": args.height}
-        result = team.run(images, request, steps=args.steps, seed=args.seed, on_step=_show, **size)
+        result = team.run(images, request, steps=args.steps, solver=args.solver, seed=args.seed, on_step=_show, **size)
         _write(args.out, result)
     except (TeamError, OSError) as error:
         print(error, file=sys.stderr)

@@ -110,6 +110,10 @@ class Base:
         scheduler.set_timesteps(steps, device=self.device)
         return scheduler
 
+    def mu(self, latents: Tensor, steps: int) -> float | None:
+        """The shift of the noise schedule for latents of this shape; None where the scheduler's own is all there is."""
+        return None
+
     def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
         """What `predict` needs beside latents and time, for so many rows of images of this size in pixels."""
         raise NotImplementedError

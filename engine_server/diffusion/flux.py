@@ -52,15 +52,18 @@ class Flux(Base):
     """Numbers in a token's position id."""
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
-        """Sigmas from 1 to 1/n, shifted.
-
-        The released teams were sampled with a shift computed from the latents' channel count instead of the number of
-        tokens, so that is what they want.
-        """
+        """Sigmas from 1 to 1/n, shifted."""
         scheduler = copy.deepcopy(self.template)
-        mu = linear_shift(latents.shape[-3], scheduler.config)
-        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device=self.device)
+        sigmas = np.linspace(1.0, 1 / steps, steps)
+        scheduler.set_timesteps(sigmas=sigmas, mu=self.mu(latents, steps), device=self.device)
         return scheduler
+
+    def mu(self, latents: Tensor, steps: int) -> float:
+        """The shift for the latents' channel count.
+
+        The released teams were sampled with this instead of the shift for the number of tokens, so that is what they want.
+        """
+        return linear_shift(latents.shape[-3], self.template.config)
 
     def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
         """Prompt tokens and pooled vector for every row, position ids for all, guidance where the network has it."""

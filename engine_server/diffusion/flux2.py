@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from .base import Prompt
@@ -37,12 +35,9 @@ class Flux2(Flux):
     family = "FLUX2"
     axes = 4
 
-    def schedule(self, steps: int, latents: torch.Tensor) -> Any:
-        """Sigmas from 1 to 1/n, shifted by what the latents' channel count says (see `Flux.schedule`)."""
-        scheduler = copy.deepcopy(self.template)
-        mu = empirical_shift(latents.shape[-3], steps)
-        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device=self.device)
-        return scheduler
+    def mu(self, latents: torch.Tensor, steps: int) -> float:
+        """The shift for the latents' channel count, as with FLUX.1."""
+        return empirical_shift(latents.shape[-3], steps)
 
     def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
         """Prompt tokens for every row; their position ids are (0, 0, 0, which token)."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .base import Base
+from .solvers import scheduler_for
 
 Tensor = torch.Tensor
 OnStep = Callable[[int, int, Callable[[], Tensor]], None]
@@ -34,14 +35,23 @@ class Cast:
 
 
 def sample(
-    base: Base, cast: Cast, clean: Tensor, noise: Tensor, conditions: Mapping[str, Any], steps: int, on_step: OnStep | None
+    base: Base,
+    cast: Cast,
+    clean: Tensor,
+    noise: Tensor,
+    conditions: Mapping[str, Any],
+    steps: int,
+    on_step: OnStep | None,
+    solver: str | None = None,
 ) -> Tensor:
     """Denoise the wanted rows of I images beside their given ones.
 
     clean: G x I x C x h x w latents of the G given teammates; noise: W x I x C x h x w, of unit variance. Given rows
-    enter every step clean: neither noised nor scaled by the scheduler. Returns the wanted rows' clean latents.
+    enter every step clean: neither noised nor scaled by the scheduler. `solver` is one of `solvers.SOLVERS` or, for the
+    base's own, None; with Heun the network's answers are counted as steps, 2 n - 1 of them. Returns the wanted rows'
+    clean latents.
     """
-    scheduler = base.schedule(steps, noise)
+    scheduler = scheduler_for(base, solver, steps, noise)
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     for index, timestep in enumerate(scheduler.timesteps):
         rows = cast.gather(clean, _scaled(scheduler, latents, timestep))
@@ -64,5 +74,7 @@ def clean_guess(scheduler: Any, step: Any, prediction: Tensor, index: int) -> Te
     """The clean latents that the network would answer with if it had to stop after this step."""
     if getattr(step, "pred_original_sample", None) is not None:
         return step.pred_original_sample
+    if hasattr(scheduler, "model_outputs"):  # what DPM++ keeps are clean latents
+        return scheduler.model_outputs[-1]
     sigma = scheduler.sigmas[min(index + 1, len(scheduler.sigmas) - 1)]
     return step.prev_sample - sigma.to(prediction) * prediction

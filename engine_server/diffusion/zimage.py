@@ -32,13 +32,17 @@ class ZImage(Base):
         return min(self.network.config.axes_lens[1:]) * self.patch
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
-        """Sigmas evenly from 1 to 0, shifted by what the number of image tokens says."""
+        """Sigmas evenly from 1 to 0, shifted."""
         scheduler = copy.deepcopy(self.template)
         scheduler.sigma_min = 0.0
-        tokens = latents.shape[-2] * latents.shape[-1] // self.patch**2
         with np.errstate(divide="ignore"):  # the shift of sigma 0 divides by it, rightly: the outcome is 0
-            scheduler.set_timesteps(steps, mu=linear_shift(tokens, scheduler.config), device=self.device)
+            scheduler.set_timesteps(steps, mu=self.mu(latents, steps), device=self.device)
         return scheduler
+
+    def mu(self, latents: Tensor, steps: int) -> float:
+        """The shift for the number of image tokens."""
+        tokens = latents.shape[-2] * latents.shape[-1] // self.patch**2
+        return linear_shift(tokens, self.template.config)
 
     def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
         """The prompt's tokens, the same for every row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +65,7 @@ class Team:
         request: str | Iterable[str] = "all",
         *,
         steps: int | None = None,
+        solver: str | None = None,
         seed: int = 0,
         noise: Mapping[str, np.ndarray] | None = None,
         width: int | None = None,
@@ -78,17 +80,21 @@ class Team:
         noise of the channels it names (arrays of latent shape, unit variance). `on_step(done, total, preview)` is called
         after each step; what it raises ends the run. Returns `{channel: H x W x 3 float32 in 0..1}`.
 
+        `solver` is "euler", "heun" (which asks the network twice a step, and counts so) or "dpm++", all with trailing
+        spacing of the timesteps; without one the base keeps the schedule that its teams were released with.
+
         A sequence of such mappings, all with the same channels and size, is made in one batch and answered as a list;
         the image at index i then takes the seed `seed + i`.
 
         Raises `RequestError` if a channel is not the team's (the sentence lists those it has) or the sizes do not fit.
         """
-        wanted, steps = self._wanted(request), self._steps(steps)
+        wanted, steps, solver = self._wanted(request), self._steps(steps), _known_solver(solver)
         several = not isinstance(images, Mapping)
         entries = images if several else [images]
         if self.turns > 1 and steps == 1 and not noise and not several and images:
-            return averaged(images, self.turns, lambda pictures, turn: self._made([pictures], wanted, 1, seed, {}, on_step)[0])
-        results = self._made(entries, wanted, steps, seed, noise or {}, on_step, width, height)
+            made = partial(self._made, wanted=wanted, steps=1, seed=seed, noise={}, on_step=on_step, solver=solver)
+            return averaged(images, self.turns, lambda pictures, turn: made([pictures])[0])
+        results = self._made(entries, wanted, steps, seed, noise or {}, on_step, width, height, solver)
         return results if several else results[0]
 
     def _made(
@@ -101,6 +107,7 @@ class Team:
         on_step: OnStep | None,
         width: int | None = None,
         height: int | None = None,
+        solver: str | None = None,
     ) -> list[dict[str, np.ndarray]]:
         given = [self._pictures(entry) for entry in images]
         size = self._size(given, width, height)
@@ -108,11 +115,17 @@ class Team:
         outputs = self._names(order, ".out")
         level = 0.0 if self.zero_start and steps == 1 else 1.0
         starts = [self._noise(size, outputs, seed + i, noise, level) for i in range(len(given))]
-        latents = self._sample(order, given, torch.stack(starts, dim=1), steps, on_step)
+        latents = self._sample(order, given, torch.stack(starts, dim=1), steps, on_step, solver)
         return [self._decode(latents[:, i], outputs, size) for i in range(len(given))]
 
     def _sample(
-        self, order: tuple[int, ...], given: list[dict[str, np.ndarray]], start: torch.Tensor, steps: int, on_step: OnStep | None
+        self,
+        order: tuple[int, ...],
+        given: list[dict[str, np.ndarray]],
+        start: torch.Tensor,
+        steps: int,
+        on_step: OnStep | None,
+        solver: str | None,
     ) -> torch.Tensor:
         from ..diffusion.sampling import Cast, sample
 
@@ -122,7 +135,7 @@ class Team:
         conditions = self.base.conditions(len(order) * len(given), *(n * self.base.factor for n in start.shape[-2:]))
         report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview())[0]))
         with self.roster.working(order):
-            return sample(self._tiled(), cast, torch.stack(clean, dim=1), start, conditions, steps, report)
+            return sample(self._tiled(), cast, torch.stack(clean, dim=1), start, conditions, steps, report, solver)
 
     def _tiled(self) -> Tiled:
         from ..diffusion.tiling import Tiled
@@ -194,6 +207,14 @@ class Team:
     def _decode(self, latents: torch.Tensor, names: list[str], size: tuple[int, int]) -> dict[str, np.ndarray]:
         pictures = to_pictures(self.base.decode(latents))[:, : size[0], : size[1]]
         return dict(zip(names, pictures, strict=True))
+
+
+def _known_solver(solver: str | None) -> str | None:
+    from ..diffusion.solvers import SOLVERS
+
+    if solver is not None and solver not in SOLVERS:
+        raise RequestError(f"The solver is {solver!r}; expected {', '.join(SOLVERS)}.")
+    return solver
 
 
 def seeded_noise(name: str, seed: int, shape: tuple[int, ...]) -> torch.Tensor:

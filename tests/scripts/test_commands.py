@@ -45,12 +45,20 @@ def test_run_writes_the_channels_that_were_asked_for(team, photo, tmp_path):
     assert "step 2 of 2" in ended.stdout and str(tmp_path / "maps" / "albedo.png") in ended.stdout
 
 
+def test_run_takes_a_solver(team, photo, tmp_path):
+    given = ["--image", f"image={photo}", "--request", "albedo", "--solver", "heun"]
+    ended = engine("run", *team, *given, "--out", tmp_path / "maps")
+    assert ended.returncode == 0, ended.stderr
+    assert "step 3 of 3" in ended.stdout  # Heun asks the network twice but in the last step
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--image", "photo.png"], "CHANNEL=FILE"),
         (["--image", "image=gone.png"], "gone.png"),
         (["--image", "image={photo}", "--request", "colours"], "colours"),
+        (["--image", "image={photo}", "--solver", "rk4"], "euler, heun, dpm++"),
     ],
 )
 def test_run_says_in_a_sentence_what_is_wrong(team, photo, tmp_path, words, said):

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Solvers: each finds the way through the noise where it is known exactly; a team takes each on every base."""
+
+import numpy as np
+import pytest
+import torch
+
+from engine_server.diffusion.loading import load_base
+from engine_server.diffusion.sampling import Cast, sample
+from engine_server.diffusion.solvers import SOLVERS, scheduler_for
+from engine_server.teamwork import RequestError, load_team
+
+from .tiny import FAMILIES, tiny_adapter, tiny_base
+
+SPREAD = 0.5
+"""Standard deviation of the data of an exact network: all pictures are Gaussian noise around zero."""
+
+
+def exact_flow(latents, timestep, conditions):
+    """The expected velocity where x = (1 - t) clean + t noise."""
+    t = timestep / 1000
+    return latents * (t - (1 - t) * SPREAD**2) / ((1 - t) ** 2 * SPREAD**2 + t**2)
+
+
+def exact_diffusion(scheduler):
+    """The expected noise where x = sqrt(a) clean + sqrt(1 - a) noise."""
+    alphas = scheduler.alphas_cumprod
+
+    def noise(latents, timestep, conditions):
+        a = alphas[round(float(timestep))]
+        return latents * (1 - a).sqrt() / (a * SPREAD**2 + 1 - a)
+
+    return noise
+
+
+def error(base, start, end, solver, steps):
+    latents = sample(base, Cast((False,)), torch.empty(0), start, {}, steps, None, solver)
+    return float((latents - end).abs().max())
+
+
+@pytest.mark.parametrize("family", ["SD3", "FLUX", "FLUX2", "ZIMAGE"])
+def test_on_flows(family, tmp_path):
+    base = load_base(tiny_base(family, tmp_path))
+    base.predict = exact_flow
+    start = torch.linspace(-2, 2, 64).view(1, 1, 4, 4, 4)
+    errors = {s: [error(base, start, start * SPREAD, s, n) for n in (20, 160)] for s in SOLVERS}
+    assert all(many < few / 4 and many < 0.02 for few, many in errors.values()), errors
+    assert max(errors["heun"][0], errors["dpm++"][0]) < 0.75 * errors["euler"][0], errors
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_on_diffusion(solver, tmp_path):
+    base = load_base(tiny_base("SD2", tmp_path))
+    base.predict = exact_diffusion(base.template)
+    start = torch.linspace(-2, 2, 64).view(1, 1, 4, 4, 4)
+    a = base.template.alphas_cumprod[-1]
+    noisy = start if solver == "dpm++" else start * (1 - a).sqrt()  # the others begin with noise alone, as large as it is
+    end = noisy * SPREAD / (a * SPREAD**2 + 1 - a).sqrt()
+    errors = [error(base, start, end, solver, n) for n in (10, 40)]
+    assert errors[1] < errors[0] / 2 and errors[1] < 0.1
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_team_takes_each(family, solver, tmp_path, photo):
+    base = tiny_base(family, tmp_path)
+    team = load_team(base, tiny_adapter(base, tmp_path / "a.safetensors", profile=family))
+    seen = []
+    keep = lambda done, total, view: seen.append((done, total, view()))  # noqa: E731
+    made = team.run({"image": photo}, ["albedo"], steps=3, solver=solver, on_step=keep)["albedo"]
+    assert made.shape == photo.shape and np.isfinite(made).all()
+    asked = 5 if solver == "heun" else 3
+    assert [done for done, _, _ in seen] == list(range(1, asked + 1)) and seen[-1][1] == asked
+    np.testing.assert_allclose(seen[-1][2][: photo.shape[0], : photo.shape[1]], made, atol=1e-4)
+    assert np.isfinite(team.run({"image": photo}, ["albedo"], steps=1, solver=solver)["albedo"]).all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("family", ["SD2", "SD3"])
+def test_spacing_is_trailing(family, solver, tmp_path):
+    base = load_base(tiny_base(family, tmp_path))
+    times = scheduler_for(base, solver, 4, torch.zeros(1, 4, 8, 8)).timesteps.unique().tolist()[::-1]
+    shifted = [1000 * 3 * s / (1 + 2 * s) for s in (1, 0.75, 0.5, 0.25)]
+    assert times == pytest.approx([999, 749, 499, 249] if family == "SD2" else shifted)
+
+
+def test_an_unknown_solver_is_told(sd3, adapter, photo):
+    with pytest.raises(RequestError, match="'rk4'; expected euler, heun, dpm"):
+        load_team(sd3, adapter).run({"image": photo}, ["albedo"], solver="rk4")
