@@ -8,19 +8,22 @@ from __future__ import annotations
 
 
 def _parts():
-    from . import operators, panels, preferences, properties
+    from . import operators, panels, preferences, properties, render_engine, render_panels, render_properties
 
-    return properties.CLASSES + preferences.CLASSES + operators.CLASSES + panels.CLASSES, properties
+    owners = (properties, render_properties, preferences, operators, panels, render_panels)
+    classes = tuple(each for owner in owners for each in owner.CLASSES)
+    return classes, (properties, render_properties, render_engine, render_panels)
 
 
 def register() -> None:
     """Add the operators, panels and settings. Starts nothing and opens no connection."""
     import bpy
 
-    classes, properties = _parts()
+    classes, modules = _parts()
     for each in classes:
         bpy.utils.register_class(each)
-    properties.register()
+    for module in modules:
+        module.register()
 
 
 def unregister() -> None:
@@ -30,7 +33,8 @@ def unregister() -> None:
     from . import jobs
 
     jobs.stop()
-    classes, properties = _parts()
-    properties.unregister()
+    classes, modules = _parts()
+    for module in reversed(modules):
+        module.unregister()
     for each in reversed(classes):
         bpy.utils.unregister_class(each)

@@ -6,7 +6,7 @@ The engine is registered for the one render that it serves, so that nothing of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 
 import bpy
@@ -44,7 +44,7 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
 
         def render(self, depsgraph) -> None:
             cycles.render(self, depsgraph)
-            captured.update(_read(self.get_result(), depsgraph.view_layer.name))
+            captured.update(read_layer(self.get_result(), depsgraph.view_layer.name))
 
         def render_frame_finish(self) -> None:
             cycles.render_frame_finish(self)
@@ -55,10 +55,14 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
     return Capture
 
 
-def _read(result, layer_name: str) -> dict[str, np.ndarray]:
+def read_layer(result, layer_name: str, names: Container[str] | None = None) -> dict[str, np.ndarray]:
+    """Passes of one view layer in a render engine's result: {pass name: H x W x C float32}, rows from the top.
+
+    All of them, or those with one of `names`.
+    """
     layer = next(layer for layer in result.layers if layer.name == layer_name)
     size = result.resolution_y, result.resolution_x
-    return {each.name: _rect(each, *size) for each in layer.passes}
+    return {each.name: _rect(each, *size) for each in layer.passes if names is None or each.name in names}
 
 
 def _rect(render_pass, height: int, width: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import bpy
@@ -26,6 +27,7 @@ class Link:
         self.welcome: Welcome | None = None
         self.unloading, self.unloaded = False, None
         self.problem = ""
+        self._starting = threading.Lock()  # a render asks for the engine from its own thread
 
     @property
     def connected(self) -> bool:
@@ -47,30 +49,40 @@ class Link:
             self.hang_up()
             self.problem = ""
             try:
-                self.session = self._connect(engine_settings())
+                address, credentials, timeout = self.route()
+                self.session = Session(address, credentials, timeout=timeout)
             except (EngineError, WireError, launcher.LaunchError) as error:
                 self.problem = str(error)
                 raise EngineError(self.problem) from error
         return self.session
 
-    def _connect(self, settings: EngineSettings) -> Session:
+    def route(self) -> tuple[str | Callable[[], str], Credentials, float]:
+        """How to reach the engine: its address, or a function that waits until one of our own has started and gives
+        it; our credentials; seconds of silence after which it counts as lost. May be called from a render's thread.
+
+        Raises `EngineError`, `WireError` (no usable keys) or `LaunchError`.
+        """
+        settings = engine_settings()
         if not settings.address:
-            return Session(self._own_engine(settings), Credentials.local(), timeout=settings.timeout)
+            return self._own_engine(settings), Credentials.local(), settings.timeout
         if stays_here(settings.address) and not settings.public_key:
-            return Session(settings.address, Credentials.local(), timeout=settings.timeout)
+            return settings.address, Credentials.local(), settings.timeout
         _require_network(settings.address)
         if not settings.public_key:
             raise EngineError("An engine on another computer needs its public key: enter it in the preferences.")
-        return Session(settings.address, Credentials.remote(settings.public_key), timeout=settings.timeout)
+        return settings.address, Credentials.remote(settings.public_key), settings.timeout
 
     def _own_engine(self, settings: EngineSettings) -> Callable[[], str]:
-        """Gives the address of this computer's engine; one that has to start is waited for in the session's thread."""
-        running = launcher.find_engine()
-        if running is not None:
-            return lambda: running.address
-        self._stop_engine()
-        engine = self.started = launcher.spawn_engine(launcher.find_python(settings.python), device=settings.device)
-        return lambda: engine.wait().address
+        """Gives the address of this computer's engine; one that has to start is waited for where it is called."""
+        with self._starting:
+            running = launcher.find_engine()
+            if running is not None:
+                return lambda: running.address
+            engine = self.started
+            if engine is None or not engine.running or engine.record is not None:
+                self._stop_engine()
+                engine = self.started = launcher.spawn_engine(launcher.find_python(settings.python), device=settings.device)
+            return lambda: engine.wait().address
 
     def unload(self) -> None:
         """Ask the engine to free its memory; `unloaded` holds the answer when it is here. Raises `EngineError`."""

@@ -7,7 +7,7 @@ nodes for the time of the render (`surfaces`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import bpy
@@ -23,6 +23,8 @@ NAMES = {
     "diffuse_colour": ("Diffuse Color", "DiffCol"),
     "diffuse_direct": ("Diffuse Direct", "DiffDir"),
     "diffuse_indirect": ("Diffuse Indirect", "DiffInd"),
+    "glossy_colour": ("Glossy Color", "GlossCol"),
+    "transmission_colour": ("Transmission Color", "TransCol"),
     "image": ("Combined",),
     "depth": ("Depth",),
     "normals": ("Normal",),
@@ -55,14 +57,15 @@ def render_truth(
     and residual, so that image = diffuse colour * diffuseshading + residual, and that diffuse colour as `diffuse`.
     """
     arrays = _render(scene, samples, resolution, denoise, GEOMETRY + LIGHT)
-    light = _pass(arrays, "diffuse_direct") + _pass(arrays, "diffuse_indirect")
-    diffuse, shading = finite(_pass(arrays, "diffuse_colour")), finite(light)
-    residual = finite(_pass(arrays, "image")[..., :3]) - diffuse * shading
+    light = find(arrays, "diffuse_direct") + find(arrays, "diffuse_indirect")
+    diffuse, shading = finite(find(arrays, "diffuse_colour")), finite(light)
+    residual = finite(find(arrays, "image")[..., :3]) - diffuse * shading
     parts = {"diffuse": diffuse, "diffuseshading": shading, "residual": residual}
     return _channels(scene, arrays) | {name: ChannelImage(part, COLOUR) for name, part in parts.items()}
 
 
-def _pass(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+def find(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """The pass that we call `name` (a key of `NAMES`) among passes by Blender's names. Raises `PassError`."""
     found = next((arrays[each] for each in NAMES[name] if each in arrays), None)
     if found is None:
         raise PassError(f"Cycles made no pass {NAMES[name][0]!r}: update Blender, or report this.")
@@ -70,11 +73,11 @@ def _pass(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _channels(scene: bpy.types.Scene, arrays: dict[str, np.ndarray]) -> dict[str, ChannelImage]:
-    depth = _pass(arrays, "depth")[..., :1]
+    depth = find(arrays, "depth")[..., :1]
     aovs = {name: finite(arrays[surfaces.PREFIX + name]) for name in surfaces.AOVS}
-    normals = camera_normals(_pass(arrays, "normals"), scene.camera.matrix_world)
+    normals = camera_normals(find(arrays, "normals"), scene.camera.matrix_world)
     return {
-        "image": ChannelImage(finite(_pass(arrays, "image")[..., :3]), COLOUR),
+        "image": ChannelImage(finite(find(arrays, "image")[..., :3]), COLOUR),
         "albedo": ChannelImage(np.ascontiguousarray(aovs["albedo"][..., :3]), COLOUR),
         "roughness": ChannelImage(np.clip(aovs["roughness"][..., :1], 0.0, 1.0), DATA),
         "metalness": ChannelImage(np.clip(aovs["metalness"][..., :1], 0.0, 1.0), DATA),
@@ -95,7 +98,7 @@ def camera_normals(world: np.ndarray, camera_matrix) -> np.ndarray:
 
 
 def _render(scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    _check(scene)
+    check(scene)
     with _copied(scene) as copy:
         _set_up(copy, samples, resolution, denoise, wanted)
         with surfaces.tapped(surfaces.materials_of(copy)):
@@ -105,7 +108,8 @@ def _render(scene, samples: int, resolution, denoise: bool, wanted: tuple[str, .
                 raise PassError(str(error)) from error
 
 
-def _check(scene: bpy.types.Scene) -> None:
+def check(scene: bpy.types.Scene) -> None:
+    """Raises `PassError` where a scene has no channels: no camera, stereo, a panoramic camera."""
     if scene.camera is None:
         raise PassError(f"The scene {scene.name} has no camera: add one, and make it the active camera.")
     if scene.render.use_multiview:

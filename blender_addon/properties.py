@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, IntProperty, PointerProperty, StringProperty
 from .engine import LINK
 
 
-def _models(settings: bpy.types.PropertyGroup, context: bpy.types.Context, typed: str) -> list[str]:
+def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context, typed: str) -> list[str]:
     """The models that the engine offers, as far as it has been asked."""
     return [model.name for model in LINK.welcome.models if typed in model.name] if LINK.welcome else []
 
@@ -18,7 +18,7 @@ class TeamworkSettings(bpy.types.PropertyGroup):
     """The settings of the next job of each task."""
 
     picture: PointerProperty(name="Picture", description="The photo or image to work on", type=bpy.types.Image)
-    model: StringProperty(name="Model", description="Which team makes the result", default="nano", search=_models)
+    model: StringProperty(name="Model", description="Which team makes the result", default="nano", search=offered_models)
     seed: IntProperty(name="Seed", description="Another seed gives another answer", min=0)
     steps: IntProperty(name="Steps", description="Denoising steps; 0 lets the model choose", min=0, max=1000)
     size: IntProperty(name="Working Size", description="Longest side that the network sees; 0 lets the model choose", min=0, max=4096)

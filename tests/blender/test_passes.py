@@ -181,7 +181,7 @@ def test_the_scene_is_as_it_was_after_an_error(scene, monkeypatch):
     def fail(*args):
         raise capture.CaptureError("It broke.")
 
-    monkeypatch.setattr(capture, "_read", fail)
+    monkeypatch.setattr(capture, "read_layer", fail)
     with pytest.raises(passes.PassError):
         passes.render_channels(scene, samples=1, resolution=(8, 8))
     assert snapshot(scene) == before

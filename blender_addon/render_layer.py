@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The neural passes of one view layer: the engine asked before Cycles begins, and the passes filled after it has ended.
+
+All of it runs on the thread that Blender gives to a render. It reads evaluated copies and writes the render's result,
+never the scene. Cycles frees the evaluated scene as soon as it has what it needs, so all that is wanted of it later is
+copied at first.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, fields
+
+import bpy
+import numpy as np
+
+from . import neural_passes, passes, render_job
+from .engine import LINK, EngineError
+from .neural_passes import NeuralPass
+from .wire import ChannelImage, Client, Progress, Result, Submit
+
+LARGEST_SIDE = 4096
+TITLES = {"shade": "shading", "decompose": "decomposition"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A copy of the scene's `teamwork_render`."""
+
+    model: str
+    seed: int
+    steps: int
+    size: int
+    without_engine: str
+    timeout: float
+
+    @staticmethod
+    def of(chosen: bpy.types.PropertyGroup) -> Settings:
+        """What it is now, at this frame."""
+        return Settings(*(getattr(chosen, each.name) for each in fields(Settings)))
+
+
+class NeuralLayer:
+    """The work of one call of a render engine's `render`, to be made before Cycles begins.
+
+    `goes_on`: Cycles may render without the neural passes.
+    """
+
+    def __init__(self, engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+        self.engine = engine
+        scene, layer = depsgraph.scene_eval, depsgraph.view_layer_eval
+        self.name = layer.name
+        self.wanted = neural_passes.chosen(layer)
+        self.settings = Settings.of(scene.teamwork_render)
+        self.camera = scene.camera.matrix_world.copy() if scene.camera else None
+        self.goes_on = False
+
+    def prepare(self, scene: bpy.types.Scene) -> None:
+        """Can there be neural passes? Better asked now than after hours of Cycles. Starts the engine if it has to be.
+
+        Raises `passes.PassError` for stereo, panoramas, and beyond 4096 pixels; `EngineError`, `LaunchError` or
+        `WireError` when there is no engine with the model.
+        """
+        passes.check(scene)
+        self._check_size()
+        self._find_engine()
+
+    def _check_size(self) -> None:
+        width, height = self.engine.resolution_x, self.engine.resolution_y
+        if max(width, height) > LARGEST_SIDE:
+            raise passes.PassError(
+                f"Neural passes have at most {LARGEST_SIDE} pixels a side, this render has {width} x {height}: "
+                "lower the resolution, or turn them off in the view layer's passes."
+            )
+
+    def _find_engine(self) -> None:
+        self._show("Teamwork: looking for the engine")
+        with _client() as client:
+            offered = [model.name for model in client.hello().models]
+        if self.settings.model not in offered:
+            names = ", ".join(offered) or "none"
+            raise EngineError(f"The engine has no model {self.settings.model!r}; it has: {names}.")
+
+    def fill(self) -> None:
+        """Have the engine make the wanted passes from those of Cycles, and put them into the render's result.
+
+        Raises `RenderStopped`, and what `prepare` raises.
+        """
+        result = self.engine.get_result()
+        arrays = neural_passes.read(result, self.name, self.wanted)
+        with _client() as client:
+            for task in dict.fromkeys(each.task for each in self.wanted):
+                answers = self._ask(client, task, neural_passes.inputs(task, arrays, self.camera))
+                self._write(result, self._of(task), answers, passes.find(arrays, "image"))
+
+    def _of(self, task: str) -> list[NeuralPass]:
+        return [each for each in self.wanted if each.task == task]
+
+    def _ask(self, client: Client, task: str, channels: dict[str, ChannelImage]) -> Result:
+        outputs = tuple(each.channel for each in self._of(task))
+        options = {"seed": self.settings.seed, "steps": self.settings.steps, "size": self.settings.size}
+        job = Submit(uuid.uuid4().hex, task, self.settings.model, channels, outputs, options)
+        self._show(f"Teamwork: {TITLES[task]}")
+        return render_job.run(
+            client, job, stopped=self.engine.test_break, on_progress=self._show_progress, timeout=self.settings.timeout
+        )
+
+    def _write(self, result, wanted: list[NeuralPass], answers: Result, combined: np.ndarray) -> None:
+        layer = next(layer for layer in result.layers if layer.name == self.name)
+        targets = {each.name: each for each in layer.passes}
+        for each in wanted:
+            values = neural_passes.stored(each, answers.outputs[each.channel].data, combined, self.camera)
+            targets[each.name].rect.foreach_set(values[::-1].reshape(-1))
+            self._stamp(result, each, answers)
+
+    def _stamp(self, result, each: NeuralPass, answers: Result) -> None:
+        """How the pass was made, for files that hold metadata."""
+        for fact in ("model", "model_hash", "seed", "steps"):
+            result.stamp_data_add_field(f"teamwork.{self.name}.{each.name}.{fact}", str(answers.info.get(fact, "")))
+
+    def _show(self, line: str) -> None:
+        self.engine.update_stats("", line)
+
+    def _show_progress(self, progress: Progress) -> None:
+        if progress.total:
+            self._show(f"Teamwork: {progress.stage} {progress.step}/{progress.total}")
+            self.engine.update_progress(progress.step / progress.total)
+
+
+def _client() -> Client:
+    """A connection of the render's own: the one of the panels belongs to the main thread."""
+    address, credentials, timeout = LINK.route()
+    return Client(address() if callable(address) else address, credentials, timeout=timeout, name="blender-render")
