@@ -104,6 +104,8 @@ def _spoken(engine: bpy.types.RenderEngine, layer: NeuralLayer, step: Callable[[
         step()
     except RenderStopped:
         return False
+    except KeyboardInterrupt:  # a script's user, where Python is the host: Blender itself has its own way to stop
+        engine.report({"ERROR"}, "The render was interrupted.")
     except PassError as error:
         engine.report({"ERROR"}, str(error))
     except AWAY as error:

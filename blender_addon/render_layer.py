@@ -75,7 +75,7 @@ class NeuralLayer:
 
     def _find_engine(self) -> None:
         self._show("Teamwork: looking for the engine")
-        with _client() as client:
+        with connect() as client:
             offered = [model.name for model in client.hello().models]
         if self.settings.model not in offered:
             names = ", ".join(offered) or "none"
@@ -88,7 +88,7 @@ class NeuralLayer:
         """
         result = self.engine.get_result()
         arrays = neural_passes.read(result, self.name, self.wanted)
-        with _client() as client:
+        with connect() as client:
             for task in dict.fromkeys(each.task for each in self.wanted):
                 answers = self._ask(client, task, neural_passes.inputs(task, arrays, self.camera))
                 self._write(result, self._of(task), answers, passes.find(arrays, "image"))
@@ -127,7 +127,10 @@ class NeuralLayer:
             self.engine.update_progress(progress.step / progress.total)
 
 
-def _client() -> Client:
-    """A connection of the render's own: the one of the panels belongs to the main thread."""
+def connect() -> Client:
+    """A connection of the render's own: the one of the panels belongs to the main thread. Starts our engine if need be.
+
+    Raises `EngineError`, `LaunchError` or `WireError`.
+    """
     address, credentials, timeout = LINK.route()
     return Client(address() if callable(address) else address, credentials, timeout=timeout, name="blender-render")
