@@ -66,7 +66,7 @@ def load_team(
     with open(adapter, "rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     facts = {name: settings[name] for name in ("default_steps", "zero_start", "tile", "lapped") if name in settings}
-    facts["turns"] = settings.get("turns", {}).get(Path(adapter).name, 1)
+    facts |= {name: settings.get(name, {}).get(Path(adapter).name, 1) for name in ("turns", "shifts")}
     return Team(frozen, roster, native_size=_native_size(checkpoint.config, settings), fingerprint=fingerprint, **facts)
 
 

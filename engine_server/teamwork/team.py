@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from .config import RequestError
 from .layers import Roster
 from .pictures import as_picture, pad, to_pictures, to_pixels
-from .turns import averaged
+from .views import averaged, views
 
 if TYPE_CHECKING:
     from ..diffusion.base import Base
@@ -33,8 +32,9 @@ class Team:
     A team with `zero_start` takes a single step from the mean of the noise, zero, as it was trained to: where the noise
     hides everything, the best answer does not depend on it (as in Martin Garcia et al., arXiv 2409.11355). The seed then
     matters from two steps on. A team with `tile` makes pictures that are larger than its native size of tiles of that size,
-    because its base has learnt no other positions. With `turns` above 1 a single step on one image is averaged over so many
-    quarter turns of it, unless noise is given. A team that is `lapped` averages its predictions over shifted patch grids.
+    because its base has learnt no other positions. With `turns` or `shifts` above 1 a single step on one image is averaged over
+    so many quarter turns or small shifts of it (see `views`), unless noise is given. A team that is `lapped` averages its
+    predictions over shifted patch grids.
     """
 
     def __init__(
@@ -47,11 +47,13 @@ class Team:
         zero_start: bool = False,
         tile: bool = False,
         turns: int = 1,
+        shifts: int = 1,
         lapped: bool = False,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
-        self.zero_start, self.tile, self.turns, self.lapped = zero_start, tile, turns, lapped
+        self.zero_start, self.tile, self.lapped = zero_start, tile, lapped
+        self.turns, self.shifts = turns, shifts
 
     @property
     def teammates(self) -> tuple[str, ...]:
@@ -91,11 +93,22 @@ class Team:
         wanted, steps, solver = self._wanted(request), self._steps(steps), _known_solver(solver)
         several = not isinstance(images, Mapping)
         entries = images if several else [images]
-        if self.turns > 1 and steps == 1 and not noise and not several and images:
-            made = partial(self._made, wanted=wanted, steps=1, seed=seed, noise={}, on_step=on_step, solver=solver)
-            return averaged(images, self.turns, lambda pictures, turn: made([pictures])[0])
+        if max(self.turns, self.shifts) > 1 and steps == 1 and not noise and not several and images:
+            return self._averaged(images, wanted, seed, on_step, solver)
         results = self._made(entries, wanted, steps, seed, noise or {}, on_step, width, height, solver)
         return results if several else results[0]
+
+    def _averaged(
+        self, images: Mapping[str, np.ndarray], wanted: list[str], seed: int, on_step: OnStep | None, solver: str | None
+    ) -> dict[str, np.ndarray]:
+        """The mean answer over several views of the images, one step each; the views count as steps."""
+        seen = views(self.turns, self.shifts, self.base.multiple)
+
+        def answer(pictures: Mapping[str, np.ndarray], view: int) -> dict[str, np.ndarray]:
+            report = on_step and (lambda done, total, preview: on_step(view * total + done, len(seen) * total, preview))
+            return self._made([pictures], wanted, 1, seed, {}, report, solver=solver)[0]
+
+        return averaged(images, seen, answer)
 
     def _made(
         self,

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers averaged over quarter turns of the picture, for teams whose pictures have no up: photographs of surfaces."""
+"""Answers averaged over several views of one picture: quarter turns of it, and small shifts.
+
+A small network answers each patch nearly for itself. A photograph of a surface has no up, so its quarter turns are as good
+as itself; a picture that is shifted by less than a latent cell has its patches, and the cells within, elsewhere. What all views
+agree on stays, and the edges of patches and cells do not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +18,30 @@ from .pictures import as_picture
 VECTORS = ("normals", "halfway")
 """Channels whose first two components are a direction in the picture, encoded as n * 0.5 + 0.5."""
 
+QUARTERS = (0, 2, 1, 3)
+CORNERS = ((-1, -1), (1, 1), (-1, 1), (1, -1))
+
 Pictures = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class View:
+    """So many counter-clockwise quarter turns, then a shift by so many pixels."""
+
+    quarters: int = 0
+    down: int = 0
+    right: int = 0
+
+
+def views(turns: int, shifts: int, patch: int) -> list[View]:
+    """The views that an answer is averaged over: as many as the larger of both numbers (1 to 4); each goes round in its own list.
+
+    The shifts are an eighth of a patch of `patch` pixels to each side, so that a patch's edges, and those of its two cells
+    a side, come to lie between those of the opposite shift.
+    """
+    step = max(patch // 8, 1) if shifts > 1 else 0
+    corners = CORNERS[:shifts]
+    return [View(QUARTERS[i % turns], *(step * n for n in corners[i % shifts])) for i in range(max(turns, shifts))]
 
 
 def turned(pictures: Pictures, quarters: int) -> dict[str, np.ndarray]:
@@ -28,9 +57,23 @@ def _turned(name: str, picture: np.ndarray, quarters: int) -> np.ndarray:
     return made
 
 
-def averaged(pictures: Pictures, turns: int, answer: Callable[[Pictures, int], Pictures]) -> dict[str, np.ndarray]:
-    """The mean of `answer(turned pictures, which turn)`, turned back, over the first `turns` of 0, 2, 1 and 3 quarters."""
+def shifted(pictures: Pictures, down: int, right: int) -> dict[str, np.ndarray]:
+    """H x W x 3 pictures moved by so many pixels; what comes in at a border is mirrored."""
+    sides = [(max(n, 0), max(-n, 0)) for n in (down, right)]
+    return {name: _shifted(picture, sides) for name, picture in pictures.items()}
+
+
+def _shifted(picture: np.ndarray, sides: list[tuple[int, int]]) -> np.ndarray:
+    wide = np.pad(picture, [*sides, (0, 0)], mode="symmetric")
+    (_, bottom), (_, right) = sides
+    return wide[bottom : bottom + picture.shape[0], right : right + picture.shape[1]]
+
+
+def averaged(pictures: Pictures, seen: list[View], answer: Callable[[Pictures, int], Pictures]) -> dict[str, np.ndarray]:
+    """The mean of `answer(what a view shows, index of the view)`, turned and shifted back, over all views."""
     given = {name: as_picture(name, picture) for name, picture in pictures.items()}
-    quarters = (0, 2, 1, 3)[:turns]
-    answers = [turned(answer(turned(given, q), i), -q) for i, q in enumerate(quarters)]
+    answers = []
+    for i, view in enumerate(seen):
+        shown = shifted(turned(given, view.quarters), view.down, view.right)
+        answers.append(turned(shifted(answer(shown, i), -view.down, -view.right), -view.quarters))
     return {name: np.mean([each[name] for each in answers], axis=0, dtype=np.float32) for name in answers[0]}

@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--tile", action="store_true", help="larger pictures are made of tiles of the native size")
     parser.add_argument("--lapped", action="store_true", help="average over shifted patch grids, so that no edges show")
     parser.add_argument("--turns", type=int, default=1, help="average the first adapter's answers over so many quarter turns")
+    parser.add_argument("--shifts", type=int, default=1, help="average the answers of all adapters over so many small shifts")
     args = parser.parse_args()
     also = [entry.split("=") for entry in args.also]
     facts = {
@@ -75,10 +76,11 @@ def main() -> None:
         "zero_start": args.zero_start,
         "tile": args.tile,
         "lapped": args.lapped,
-        "turns": {"team.safetensors": args.turns},
         "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
     }
+    facts["turns"] = {"team.safetensors": args.turns}
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
+    facts["shifts"] = {f"{name}.safetensors": args.shifts for name in adapters}
     bundle(args.base, adapters, args.out, facts)
     write_json(args.out / "naive_means.json", mean_maps(args.data))
     if args.scenes:

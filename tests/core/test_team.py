@@ -183,7 +183,7 @@ def test_tiles_of_the_native_size_are_what_the_base_sees(sd3, adapter):
 
 
 def test_turning_there_and_back_changes_nothing():
-    from engine_server.teamwork.turns import turned
+    from engine_server.teamwork.views import turned
 
     random = np.random.default_rng(0)
     pictures = {"albedo": random.random((3, 5, 3), np.float32), "normals": random.random((3, 5, 3), np.float32)}
@@ -203,3 +203,35 @@ def test_an_answer_is_averaged_over_turns(sd3, adapter, photo):
     both = team.run({"image": photo}, ["albedo"], steps=1)["albedo"]
     np.testing.assert_allclose(both, (one + upside_down) / 2, atol=1e-5)
     assert np.array_equal(team.run([{"image": photo}], ["albedo"], steps=1)[0]["albedo"], one)
+
+
+def test_shifting_there_and_back_changes_the_border_only():
+    from engine_server.teamwork.views import shifted
+
+    picture = np.random.default_rng(0).random((9, 7, 3), np.float32)
+    moved = shifted({"albedo": picture}, 2, -1)["albedo"]
+    assert np.array_equal(moved[2:, :-1], picture[:-2, 1:]) and np.array_equal(moved[:2, :-1], picture[1::-1, 1:])
+    back = shifted({"albedo": moved}, -2, 1)["albedo"]
+    assert np.array_equal(back[:-2, 1:], picture[:-2, 1:]) and not np.array_equal(back, picture)
+
+
+def test_an_answer_is_averaged_over_shifts_and_views_count_as_steps(sd3, adapter, photo):
+    from engine_server.teamwork.views import shifted
+
+    team = load_team(sd3, adapter)
+    team.zero_start = True
+    step = max(team.base.multiple // 8, 1)
+    apart = [
+        shifted(team.run(shifted({"image": photo}, n, n), ["albedo"], steps=1), -n, -n)["albedo"] for n in (-step, step)
+    ]
+    team.shifts, seen = 2, []
+    both = team.run({"image": photo}, ["albedo"], steps=1, on_step=lambda done, total, _: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)] and not np.allclose(*apart)
+    np.testing.assert_allclose(both["albedo"], np.mean(apart, axis=0), atol=1e-6)
+
+
+def test_views_go_round_turns_and_shifts():
+    from engine_server.teamwork.views import View, views
+
+    assert views(1, 1, 16) == [View()]
+    assert views(2, 4, 16) == [View(0, -2, -2), View(2, 2, 2), View(0, -2, 2), View(2, 2, -2)]
