@@ -72,7 +72,7 @@ def test_a_run_can_be_repeated_and_its_noise_replaced(nano):
     first, again = (nano.run({"image": picture}, ["normals"], steps=2, seed=4)["normals"] for _ in range(2))
     other = nano.run({"image": picture}, ["normals"], steps=2, seed=5)["normals"]
     assert np.array_equal(first, again) and not np.array_equal(first, other)
-    noise = np.random.default_rng(1).standard_normal((16, 8, 8), np.float32)
+    noise = np.random.default_rng(1).standard_normal((nano.base.channels, 8, 8), np.float32)
     assert nano.run({"image": picture}, ["normals"], steps=2, noise={"normals": noise})["normals"].shape == (64, 64, 3)
 
 

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures the bundled team and writes the figures into its model card, with contact sheets of samples drawn at random.
+
+    python -m scripts.model_card --planes data/planes --materials data/materials/validation --scenes data/scenes/validation
+
+Each folder is what `python -m engine_server evaluate` takes. Of the card only what stands between `<!-- NAME -->` and
+`<!-- end -->` changes; the sheets go beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+NANO = ROOT / "engine_server" / "bundled" / "nano"
+SETS = ("planes", "materials", "scenes")
+
+
+def evaluated(data: Path, sheet: Path, limit: int) -> str:
+    """The tables that `evaluate` prints for a folder; a JPEG of its contact sheet is written to `sheet`."""
+    png = sheet.with_suffix(".png")
+    command = [sys.executable, "-m", "engine_server", "evaluate", "--data", str(data), "--contact-sheet", str(png)]
+    done = subprocess.run([*command, "--limit", str(limit)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    with Image.open(png) as picture:
+        picture.save(sheet, quality=85)
+    png.unlink()
+    return done.stdout.strip()
+
+
+def speed() -> str:
+    """Seconds to load the team and to make a material's four maps from noise of two sizes, on this machine's CPU."""
+    from engine_server.teamwork import load_team
+
+    start = time.perf_counter()
+    team = load_team("nano")
+    rows = [f"load: {time.perf_counter() - start:.1f} s"]
+    for side in (256, 512):
+        photo = np.random.default_rng(0).random((side, side, 3), np.float32)
+        start = time.perf_counter()
+        team.run({"image": photo}, ["albedo", "normals", "roughness", "metalness"])
+        rows.append(f"four maps, {side} x {side}: {time.perf_counter() - start:.1f} s")
+    return "\n".join([f"{os.cpu_count()} CPU cores, {platform.machine()}", *rows])
+
+
+def with_block(card: str, name: str, text: str) -> str:
+    """The card with another text between a block's marks. Raises ValueError where it has no such block."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    if not pattern.search(card):
+        raise ValueError(f"The card has no block <!-- {name} --> ... <!-- end -->; put the marks where its figures belong.")
+    return pattern.sub(lambda found: f"{found[1]}```\n{text}\n```\n{found[2]}", card)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure what is given, and write the card."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.model_card", description=__doc__.split("\n")[0])
+    for name in SETS:
+        parser.add_argument(f"--{name}", type=Path, help="a folder of samples; without it that block stays")
+    parser.add_argument("--limit", type=int, default=80, help="so many samples of each folder at most (80)")
+    parser.add_argument("--card", type=Path, default=NANO / "MODEL_CARD.md")
+    options = parser.parse_args(argv)
+    card = with_block(options.card.read_text(encoding="utf-8"), "speed", speed())
+    for name in SETS:
+        if data := getattr(options, name):
+            card = with_block(card, name, evaluated(data, options.card.parent / f"{name}.jpg", options.limit))
+    options.card.write_text(card, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
