@@ -43,8 +43,9 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
             cycles.reset(self, data, depsgraph)
 
         def render(self, depsgraph) -> None:
+            name = depsgraph.view_layer_eval.name  # Cycles frees the evaluated scene as soon as it has what it needs
             cycles.render(self, depsgraph)
-            captured.update(read_layer(self.get_result(), depsgraph.view_layer.name))
+            captured.update(read_layer(self.get_result(), name))
 
         def render_frame_finish(self) -> None:
             cycles.render_frame_finish(self)

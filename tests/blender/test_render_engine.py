@@ -210,6 +210,7 @@ def test_an_interrupted_script_ends_the_render_and_the_engine_s_job(scene):
 
     turn_on(scene.view_layers[0], "image")
     bpy.ops.teamwork.test_engine()
+    wait_for(lambda: "running" not in job_states())  # one that was given up ends within a step
     scene.teamwork_render.steps = 1000
     thread = threading.Thread(target=interrupt)
     thread.start()
