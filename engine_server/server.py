@@ -11,14 +11,17 @@ import zmq
 
 from blender_addon.wire import (
     FROM_CLIENT,
+    OWN_CLIENT,
     CredentialsError,
     EngineRecord,
     KeyRing,
     ProtocolError,
     Refused,
     VersionMismatch,
+    WireError,
     decode,
     encode,
+    is_loopback,
 )
 from blender_addon.wire.sockets import ZAP_DOMAIN, server_socket
 
@@ -39,11 +42,13 @@ TICK_MS = 500
 class Server:
     """Listens from its construction on; `serve` runs until a signal, `stop`, or the end of the parent process.
 
-    Raises `WireError` for keys that others can read, and `zmq.ZMQError` for an address where it cannot listen.
+    Raises `WireError` for keys that others can read and for an address that other computers reach while no client of
+    theirs is listed, and `zmq.ZMQError` for an address where it cannot listen.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._ring = KeyRing(settings.home)
+        _require_clients(settings.address, self._ring)
         self._wakeup = Wakeup()
         self._context = zmq.Context()
         self._supervisor = Supervisor(self._context, settings, self._on_news, self._wakeup.wake)
@@ -148,6 +153,15 @@ class Server:
         self._context.term()
         self._wakeup.close()
         log.info("the engine has stopped")
+
+
+def _require_clients(address: str, ring: KeyRing) -> None:
+    """Raise `WireError` for an address that other computers reach while none of them could get an answer."""
+    if not is_loopback(address) and not set(ring.listed()) - {OWN_CLIENT}:
+        raise WireError(
+            f"Other computers can reach {address}, but no key of a client there is listed: print one with `keys show client`"
+            " on the other computer, list it here with `keys add NAME KEY`, and start again; or listen at 127.0.0.1."
+        )
 
 
 def _reachable(address: str) -> str:

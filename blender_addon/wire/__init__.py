@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-from .address import DEFAULT_PORT, full_address
+from .address import DEFAULT_PORT, full_address, is_loopback
 from .client import Client
 from .codes import CODES
-from .credentials import Credentials, KeyPair, KeyRing
+from .credentials import OWN_CLIENT, Credentials, KeyPair, KeyRing
 from .errors import (
     CredentialsError,
     EngineSilent,
@@ -58,6 +58,7 @@ __all__ = [
     "ENDS",
     "FROM_CLIENT",
     "FROM_ENGINE",
+    "OWN_CLIENT",
     "PROTOCOL",
     "SPACES",
     "Accepted",
@@ -100,5 +101,6 @@ __all__ = [
     "encode",
     "full_address",
     "home_folder",
+    "is_loopback",
     "read_engine_record",
 ]

@@ -31,3 +31,9 @@ def full_address(text: str) -> str:
 def is_ipv6(address: str) -> bool:
     """Does a full address name an IPv6 host?"""
     return "[" in address
+
+
+def is_loopback(address: str) -> bool:
+    """Does a full address (as `full_address` makes it) belong to this computer alone?"""
+    host = address.removeprefix("tcp://").rpartition(":")[0]
+    return host.startswith("127.") or host == "[::1]"

@@ -19,6 +19,8 @@ from .errors import CredentialsError
 from .home import WRITABLE_BY_OTHERS, create_private, home_folder, private_folder, require_private
 
 KEY_LENGTH = 40
+OWN_CLIENT = "local"
+"""The name by which an engine lists the key of its own user's client on the same computer."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _Z85 = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
@@ -47,7 +49,7 @@ class Credentials:
         ring = KeyRing(folder)
         client = ring.pair("client")
         if client.public not in ring.listed().values():
-            ring.add("local", client.public)
+            ring.add(OWN_CLIENT, client.public)
         return Credentials(client, ring.pair("engine").public)
 
     @staticmethod

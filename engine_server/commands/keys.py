@@ -7,13 +7,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from blender_addon.wire import KeyRing, WireError
+from blender_addon.wire import CredentialsError, KeyRing, WireError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("action", choices=("show", "list", "add", "remove"), help="show prints this engine's public key")
-    parser.add_argument("name", nargs="?", help="a client, for add and remove")
+    actions = "show prints this engine's public key, or with `client` the key of this user as a client of other engines"
+    parser.add_argument("action", choices=("show", "list", "add", "remove"), help=actions)
+    parser.add_argument("name", nargs="?", help="a client, for add and remove; engine (default) or client for show")
     parser.add_argument("key", nargs="?", help="the client's public key, for add")
     parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
 
@@ -30,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _act(args: argparse.Namespace, ring: KeyRing) -> None:
     if args.action == "show":
-        print(ring.pair("engine").public)
+        print(ring.pair(_side(args.name)).public)
     elif args.action == "list":
         for name, key in ring.listed().items():
             print(f"{key}  {name}")
@@ -38,3 +39,9 @@ def _act(args: argparse.Namespace, ring: KeyRing) -> None:
         ring.add(args.name or "", args.key or "")
     else:
         ring.remove(args.name or "")
+
+
+def _side(name: str | None) -> str:
+    if name not in (None, "engine", "client"):
+        raise CredentialsError(f"`keys show` has no key {name!r} to show; expected engine or client.")
+    return name or "engine"
