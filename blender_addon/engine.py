@@ -132,9 +132,11 @@ class Link:
 def _require_network(address: str) -> None:
     if stays_here(address) or bpy.app.online_access:
         return
-    raise EngineError(
-        f"The engine at {address} is on another computer: turn on Preferences, System, Allow Online Access, or use this one."
-    )
+    if bpy.app.online_access_override:
+        fix = "start Blender without --offline-mode"
+    else:
+        fix = "turn on Preferences, System, Allow Online Access"
+    raise EngineError(f"The engine at {address} is on another computer: {fix}, or use this one.")
 
 
 LINK = Link()

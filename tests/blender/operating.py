@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,8 +17,10 @@ import blender_addon
 from blender_addon.wire import ChannelImage
 from tests.engine.conftest import models
 
-__all__ = ["addon", "cube", "drain_until", "echo_job", "empty", "models", "photo", "refused", "running_job"]
+__all__ = ["ENGINE_PYTHON", "addon", "cube", "drain_until", "echo_job", "empty", "models", "photo", "refused", "running_job"]
 
+ENGINE_PYTHON = os.environ.get("TEAMWORK_TEST_ENGINE_PYTHON", sys.executable)
+"""The Python that has torch: not this one where Blender has an environment of its own."""
 LONG = {"steps": 10_000, "seconds_per_step": 0.05}
 
 
@@ -27,7 +30,7 @@ def addon(tmp_path_factory, models):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEAMWORK_HOME", str(tmp_path_factory.mktemp("blender") / "home"))
         patch.setenv("TEAMWORK_MODELS", str(models))
-        patch.setenv("TEAMWORK_ENGINE_PYTHON", sys.executable)
+        patch.setenv("TEAMWORK_ENGINE_PYTHON", ENGINE_PYTHON)
         blender_addon.register()
         yield
         blender_addon.unregister()

@@ -12,7 +12,7 @@ import pytest
 from scripts.environment import ROOT
 from scripts.supported import problem
 
-FIRST_READ = ("scripts/__init__.py", "scripts/supported.py", "scripts/demo.py", "scripts/test.py")
+FIRST_READ = ("scripts/__init__.py", "scripts/supported.py", "scripts/demo.py", "scripts/test.py", "scripts/build_extension.py")
 AS_VERSION = (
     "import runpy, sys; sys.version_info = ({}, 'final', 0); sys.argv = [{!r}];"
     "runpy.run_path({!r}, run_name='__main__')"
@@ -30,7 +30,7 @@ def test_all_others_get_a_sentence_with_the_fix(version):
     assert f"This is Python {version[0]}.{version[1]}," in said and "3.11 or 3.13" in said and said.endswith(".")
 
 
-@pytest.mark.parametrize("command", ["scripts/demo.py", "scripts/test.py"])
+@pytest.mark.parametrize("command", ["scripts/demo.py", "scripts/test.py", "scripts/build_extension.py"])
 @pytest.mark.parametrize("version", ["3, 9, 18", "3, 12, 1"])
 def test_the_commands_end_with_that_sentence(command, version):
     code = AS_VERSION.format(version, command, command)
