@@ -63,8 +63,10 @@ class Link:
         Raises `EngineError`, `WireError` (no usable keys) or `LaunchError`.
         """
         settings = engine_settings()
-        if not settings.address:
+        if not settings.elsewhere:
             return self._own_engine(settings), Credentials.local(), settings.timeout
+        if not settings.address:
+            raise EngineError("Enter the engine's address in the preferences, or choose the engine of this computer there.")
         if stays_here(settings.address) and not settings.public_key:
             return settings.address, Credentials.local(), settings.timeout
         _require_network(settings.address)
@@ -81,7 +83,9 @@ class Link:
             engine = self.started
             if engine is None or not engine.running or engine.record is not None:
                 self._stop_engine()
-                engine = self.started = launcher.spawn_engine(launcher.find_python(settings.python), device=settings.device)
+                python = launcher.find_python(settings.python)
+                device = launcher.find_device(settings.device, python)
+                engine = self.started = launcher.spawn_engine(python, device=device)
             return lambda: engine.wait().address
 
     def unload(self) -> None:
@@ -132,11 +136,14 @@ class Link:
 def _require_network(address: str) -> None:
     if stays_here(address) or bpy.app.online_access:
         return
+    raise EngineError(f"The engine at {address} is on another computer: {how_to_go_online()}, or use this one.")
+
+
+def how_to_go_online() -> str:
+    """What the user does to let Blender use the network."""
     if bpy.app.online_access_override:
-        fix = "start Blender without --offline-mode"
-    else:
-        fix = "turn on Preferences, System, Allow Online Access"
-    raise EngineError(f"The engine at {address} is on another computer: {fix}, or use this one.")
+        return "start Blender without --offline-mode"
+    return "turn on Preferences, System, Allow Online Access"
 
 
 LINK = Link()

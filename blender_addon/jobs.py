@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import bpy
 
+from . import setting_up
 from .engine import LINK
 from .session import Connected, Event, JobDone, JobEnded, JobProgress, Lost, Unloaded
 from .wire import ChannelImage, Result, Submit
@@ -98,7 +99,18 @@ def tick() -> float | None:
     if not bpy.app.background and bpy.app.is_job_running("RENDER"):
         return TICK_SECONDS  # results wait in the queue: a render must not see datablocks come and go
     drain()
-    return TICK_SECONDS if running() or LINK.waiting else None
+    if setting_up.running():
+        _redraw()
+        return TICK_SECONDS
+    return TICK_SECONDS if running() or LINK.waiting or _set_up_ended() else None
+
+
+def _set_up_ended() -> bool:
+    """Has a set-up just ended? Then it is shown once more."""
+    ended = setting_up.take_end()
+    if ended:
+        _redraw()
+    return ended
 
 
 def drain() -> None:
@@ -193,8 +205,9 @@ def _redraw() -> None:
 
 
 def stop() -> None:
-    """For unregister: no timer, no session, no engine of ours."""
+    """For unregister: no timer, no set-up, no session, no engine of ours."""
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
+    setting_up.cancel()
     LINK.disconnect()
     JOBS.clear()

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .environment import environment_folder, installed, python_of
 from .wire import EngineRecord, home_folder, read_engine_record
 
 PYTHON_VARIABLE = "TEAMWORK_ENGINE_PYTHON"
 ROOT = Path(__file__).resolve().parents[1]
 LOG = "engine.log"
+AUTO = "auto"
 POLL_SECONDS = 0.05
 CONNECT_SECONDS = 0.5
 
@@ -72,20 +74,32 @@ class Engine:
 
 
 def find_python(chosen: str = "") -> Path:
-    """The Python of the engine's environment: the chosen one, TEAMWORK_ENGINE_PYTHON's, or the one beside this folder.
+    """The Python of the engine's environment: the chosen one, TEAMWORK_ENGINE_PYTHON's, the one that was set up from
+    Blender, or the one beside this folder.
 
     Raises `LaunchError` if there is none.
     """
     wanted = chosen or os.environ.get(PYTHON_VARIABLE, "")
-    own = ROOT / ".venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    path = Path(wanted).expanduser() if wanted else own
+    path = Path(wanted).expanduser() if wanted else _own_python()
     if path.is_file():
         return path
     if wanted:
         raise LaunchError(f"There is no Python at {path}: set the engine's Python in the add-on's preferences.")
     raise LaunchError(
-        "No engine is set up: give the Python of the engine's environment, or the address of an engine, in the preferences."
+        "No engine is set up: press Set Up Engine, or give the address of an engine that runs elsewhere in the preferences."
     )
+
+
+def _own_python() -> Path:
+    return python_of(environment_folder()) if installed() else python_of(ROOT / ".venv")
+
+
+def find_device(chosen: str, python: Path) -> str:
+    """The device to start an engine with; for auto, the best that its environment was found to compute on."""
+    if chosen != AUTO:
+        return chosen
+    stamp = installed()
+    return stamp.device if stamp and python == python_of(environment_folder()) else "cpu"
 
 
 def find_engine(home: Path | str | None = None) -> EngineRecord | None:

@@ -3,46 +3,15 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 
 from . import jobs
+from .drawing import draw_next_step, say
 from .engine import LINK
 
 HISTORY_SHOWN = 5
-LETTER_WIDTH = 6.5
-"""Pixels that a letter takes on average at 100 % interface scale."""
 ICONS = {jobs.RUNNING: "TIME", jobs.DONE: "CHECKMARK", jobs.FAILED: "ERROR", jobs.CANCELLED: "CANCEL"}
 OPTIONS = ("model", "seed", "steps", "size")
-
-
-def _say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """A sentence, in as many lines as it takes: a label would cut it off."""
-    width = context.region.width if context.region else 300
-    letters = max(16, int(width / (LETTER_WIDTH * context.preferences.system.ui_scale)) - 8)
-    column = layout.column(align=True)
-    for number, line in enumerate(textwrap.wrap(text, letters)):
-        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
-
-
-def _draw_engine(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """The state in words, and the one next step."""
-    if LINK.connected:
-        _say(layout, context, LINK.state(), "LINKED" if LINK.welcome else "TIME")
-        if LINK.unloaded:
-            _say(layout, context, LINK.unloaded.sentence)
-        _draw_engine_buttons(layout.row(align=True))
-        return
-    _say(layout, context, LINK.state(), "ERROR" if LINK.problem else "UNLINKED")
-    row = layout.row(align=True)
-    row.operator("teamwork.connect", text="Try Again" if LINK.problem else "Start Engine")
-    row.operator("preferences.addon_show", text="", icon="PREFERENCES").module = __package__
-
-
-def _draw_engine_buttons(row: bpy.types.UILayout) -> None:
-    row.operator("teamwork.unload")
-    row.operator("teamwork.disconnect", text="Stop" if LINK.started else "Disconnect")
 
 
 def _draw_picture_tasks(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -81,13 +50,13 @@ def _draw_options(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         layout.prop(context.scene.teamwork, name)
     model = LINK.model(context.scene.teamwork.model)
     if model is not None:
-        _say(layout, context, f"{model.title}, licence {model.licence}, needs {model.memory_bytes / 1e9:.1f} GB")
+        say(layout, context, f"{model.title}, licence {model.licence}, needs {model.memory_bytes / 1e9:.1f} GB")
 
 
 def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: jobs.Job) -> None:
     box.label(text=job.title, icon=ICONS[job.state])
     if job.state != jobs.RUNNING:
-        _say(box, context, job.line)
+        say(box, context, job.line)
         return
     row = box.row(align=True)
     row.progress(factor=job.factor, text=job.line)
@@ -101,7 +70,7 @@ class _Panel(bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Engine, tasks, options, jobs."""
-        _draw_engine(self.layout, context)
+        draw_next_step(self.layout, context)
         self._draw_section("picture", "Picture", _draw_picture_tasks, context)
         if self.bl_space_type == "VIEW_3D":
             self._draw_section("render", "Scene", _draw_render, context)

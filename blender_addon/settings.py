@@ -10,15 +10,25 @@ import bpy
 from .wire import full_address
 
 
+HERE, ELSEWHERE = "HERE", "ELSEWHERE"
+
+
 @dataclass(frozen=True)
 class EngineSettings:
-    """Where the engine is: an empty `address` means the engine of this computer, started when it is needed."""
+    """Where the engine is: `elsewhere` at an `address`, or on this computer, started when it is needed.
 
+    `python` is an environment that was made by hand; `base`, `source` and `index` are for making one.
+    """
+
+    elsewhere: bool = False
     address: str = ""
     public_key: str = ""
     python: str = ""
-    device: str = "cpu"
+    device: str = "auto"
     timeout: float = 10.0
+    base: str = ""
+    source: str = ""
+    index: str = ""
 
 
 def engine_settings() -> EngineSettings:
@@ -28,8 +38,21 @@ def engine_settings() -> EngineSettings:
     if chosen is None:
         return EngineSettings()
     return EngineSettings(
-        chosen.address.strip(), chosen.public_key.strip(), chosen.engine_python.strip(), chosen.device, chosen.timeout
+        elsewhere=chosen.place == ELSEWHERE,
+        address=chosen.address.strip(),
+        public_key=chosen.public_key.strip(),
+        python=_path(chosen.engine_python),
+        device=chosen.device,
+        timeout=chosen.timeout,
+        base=_path(chosen.base_python),
+        source=chosen.source.strip() if "://" in chosen.source else _path(chosen.source),
+        index=chosen.index.strip() if "://" in chosen.index else _path(chosen.index),
     )
+
+
+def _path(text: str) -> str:
+    """What a file chooser gave; it may be relative to the .blend file."""
+    return bpy.path.abspath(text.strip())
 
 
 def stays_here(address: str) -> bool:

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from . import decompose, engine, job, material, neural_render
+from . import decompose, engine, job, material, neural_render, set_up
 
-CLASSES = (*material.CLASSES, *decompose.CLASSES, *neural_render.CLASSES, *engine.CLASSES, *job.CLASSES)
+CLASSES = (*material.CLASSES, *decompose.CLASSES, *neural_render.CLASSES, *engine.CLASSES, *set_up.CLASSES, *job.CLASSES)

@@ -13,6 +13,7 @@ from bpy.props import FloatProperty, IntProperty, StringProperty
 
 from .. import images, jobs
 from ..engine import EngineError
+from ..environment import SetupError
 from ..images import ImageError
 from ..launcher import LaunchError
 from ..passes import PassError
@@ -20,7 +21,7 @@ from ..wire import ChannelImage, WireError
 
 log = logging.getLogger(__name__)
 
-MISTAKES = (ImageError, PassError, EngineError, LaunchError, WireError)
+MISTAKES = (ImageError, PassError, EngineError, LaunchError, SetupError, WireError)
 """What has a sentence for the user with the fix."""
 
 Execute = Callable[[bpy.types.Operator, bpy.types.Context], set[str]]

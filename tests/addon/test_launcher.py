@@ -94,6 +94,7 @@ def test_a_python_that_is_not_there_is_named(monkeypatch):
 
 def test_without_any_environment_the_sentence_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.delenv(launcher.PYTHON_VARIABLE, raising=False)
+    monkeypatch.setenv("TEAMWORK_HOME", str(tmp_path))
     monkeypatch.setattr(launcher, "ROOT", tmp_path)
     with pytest.raises(launcher.LaunchError, match="preferences"):
         launcher.find_python()

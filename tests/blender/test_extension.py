@@ -46,9 +46,9 @@ folder = pathlib.Path(bpy.utils.user_resource("EXTENSIONS")) / "user_default/tea
 before = files(folder)
 preferences = bpy.context.preferences.addons[module].preferences
 preferences.engine_python = engine_python
-preferences.address = "203.0.113.1:7000"
+preferences.place, preferences.address = "ELSEWHERE", "203.0.113.1:7000"
 told["offline"] = said(bpy.ops.teamwork.connect)
-preferences.address = ""
+preferences.place = "HERE"
 told["test"] = said(bpy.ops.teamwork.test_engine)
 told["material"] = said(bpy.ops.teamwork.material_from_image, filepath=photo, model="tiny")
 told["materials"] = [material.name for material in bpy.data.materials if "teamwork_task" in material]

@@ -9,14 +9,18 @@ import blender_addon
 
 OPERATORS = {
     "cancel",
+    "cancel_set_up",
     "connect",
+    "copy_key",
     "decompose_image",
     "disconnect",
     "material_from_image",
     "neural_render",
+    "set_up",
     "test_engine",
     "unload",
 }
+
 
 def operators() -> set[str]:
     """The add-on's operators that can be called."""

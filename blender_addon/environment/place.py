@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the environment is, whether it is whole, and that only one Blender works on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..wire import home_folder
+from .errors import SetupError
+
+STAMP = "teamwork-setup.json"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The stamp of a whole environment: from what it was made, what its PyTorch computes on, and its versions."""
+
+    source: str
+    device: str
+    python: str
+    torch: str
+    engine: str
+
+
+def environment_folder(home: Path | str | None = None) -> Path:
+    """The environment of a home folder; its name is short, since Windows limits the length of paths."""
+    return home_folder(home) / "env"
+
+
+def log_file(home: Path | str | None = None) -> Path:
+    """What the installers said, of all tries."""
+    return home_folder(home) / "setup.log"
+
+
+def python_of(folder: Path) -> Path:
+    """The Python of a virtual environment."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def installed(home: Path | str | None = None) -> Installed | None:
+    """What is set up; None if there is nothing, or it is half made, or its Python has gone (with the one it came from)."""
+    folder = environment_folder(home)
+    try:
+        stamp = Installed(**json.loads((folder / STAMP).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return stamp if python_of(folder).exists() else None  # a link that leads nowhere does not exist
+
+
+def write_stamp(folder: Path, stamp: Installed) -> None:
+    """The last thing that is done."""
+    (folder / STAMP).write_text(json.dumps(asdict(stamp), indent=2) + "\n", "utf-8")
+
+
+def remove_stamp(folder: Path) -> None:
+    """The environment is not whole any more."""
+    (folder / STAMP).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Nobody else works on the environment meanwhile. The system lifts the lock of a process that was killed.
+
+    Raises `SetupError`.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = (home / "setup.lock").open("a+b")
+    except OSError as error:
+        raise SetupError(f"The folder {home} cannot be written ({error.strerror}): mend its permissions.") from error
+    with file:
+        try:
+            _lock(file)
+        except OSError as error:
+            raise SetupError("Another Blender is setting up the engine just now: wait until it has finished.") from error
+        yield
+
+
+if os.name == "nt":
+    import msvcrt
+
+    def _lock(file) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

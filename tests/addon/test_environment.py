@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's own environment, really made, from tiny wheels in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from blender_addon.environment import Plan, Setup, environment_folder, installed, log_file, python_of
+from blender_addon.environment.place import STAMP
+from tests.addon.wheels import engine_wheel, script, torch_wheel
+
+PYTHON = Path(sys.executable).resolve()
+SLEEPY = """
+import time
+def build_wheel(*words, **settings):
+    time.sleep(600)
+prepare_metadata_for_build_wheel = build_wheel
+"""
+"""A package that takes minutes to build."""
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from blender_addon.environment import Plan, Setup
+setup = Setup(Plan(Path(sys.argv[1]), python=sys.argv[2], source=sys.argv[3], index=sys.argv[4]))
+while setup.progress.step < 3 and setup.running: time.sleep(0.01)
+print("begun", setup.sentence, flush=True)
+time.sleep(600)
+"""
+"""A program that sets up and is killed in the middle."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_pip():
+    """No settings of this computer's pip."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PIP_")]:
+            patch.delenv(name)
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        yield
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> Path:
+    """A folder with all that an environment needs."""
+    folder = tmp_path_factory.mktemp("index")
+    torch_wheel(folder)
+    engine_wheel(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, index) -> Path:
+    """A home with a whole environment, copied by tests that change it."""
+    home = tmp_path_factory.mktemp("whole") / "home"
+    setup = finish(plan(home, index))
+    assert setup.state == "done", setup.sentence + log_file(home).read_text()
+    return home
+
+
+def plan(home: Path, wheels: Path, **changes) -> Plan:
+    """The usual plan of these tests."""
+    wheel = next(wheels.glob("teamwork_blender-*.whl"))
+    usual = {"home": home, "python": str(PYTHON), "source": str(wheel), "index": str(wheels), "device": "cpu"}
+    return Plan(**(usual | changes))
+
+
+def finish(chosen: Plan) -> Setup:
+    """A set-up, waited for."""
+    setup = Setup(chosen)
+    assert setup.wait(120) and not setup.running and setup.sentence.endswith(".")
+    return setup
+
+
+def wait_for(condition, seconds: float = 60.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_environment_is_made_and_can_run_the_engine(whole):
+    stamp = installed(whole)
+    assert (stamp.device, stamp.torch, stamp.engine) == ("cpu", "2.13.0", "0.1.0")
+    assert json.loads((environment_folder(whole) / STAMP).read_text())["device"] == "cpu", "people can read it, too"
+    asked = [python_of(environment_folder(whole)), "-I", "-c", "import engine_server, sys; print(sys.prefix)"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(said).resolve() == environment_folder(whole).resolve()
+    assert "engine_server" not in os.listdir(Path(PYTHON).parents[1]), "the Python that it came from is as it was"
+
+
+def test_a_second_time_keeps_what_is_there(whole, index):
+    marker = environment_folder(whole) / "kept"
+    marker.touch()
+    setup = finish(plan(whole, index))
+    assert setup.state == "done" and marker.exists() and installed(whole)
+    assert setup.progress.step == setup.progress.steps == 5
+
+
+def test_a_half_made_environment_is_made_anew_and_progress_grows(tmp_path, index):
+    home = tmp_path / "home"
+    python_of(environment_folder(home)).parent.mkdir(parents=True)
+    script(python_of(environment_folder(home)), "#!/bin/sh\nexit 1\n")
+    setup, seen = Setup(plan(home, index)), []
+    while setup.running:
+        seen.append(setup.progress)
+        time.sleep(0.005)
+    factors = [each.factor for each in seen]
+    assert factors == sorted(factors) and 0.0 <= factors[0] and factors[-1] <= 1.0
+    lines = {each.line for each in seen}
+    assert any("Making the environment" in line for line in lines) and any("PyTorch for the CPU" in line for line in lines)
+    assert setup.state == "done", setup.sentence
+
+
+def test_another_engine_of_the_same_version_takes_its_place(whole, index, tmp_path):
+    wheel = engine_wheel(tmp_path / "new", code="NEW = True\n")
+    home = whole
+    before = installed(home)
+    assert finish(plan(home, index, source=str(wheel))).state == "done"
+    python = python_of(environment_folder(home))
+    subprocess.run([python, "-I", "-c", "import engine_server; assert engine_server.NEW"], check=True)
+    assert installed(home).source != before.source, "so that a new extension sees an old engine"
+    assert finish(plan(home, index)).state == "done"
+
+
+# ---- interruptions ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sleepy(tmp_path) -> Path:
+    """The source of an engine that takes minutes to install."""
+    source = tmp_path / "sleepy"
+    source.mkdir()
+    build = 'requires = []\nbuild-backend = "sleepy"\nbackend-path = ["."]\n'
+    (source / "pyproject.toml").write_text("[build-system]\n" + build)
+    (source / "sleepy.py").write_text(SLEEPY)
+    return source
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    own = [int(each) for each in listed.split()]
+    return own + [each for child in own for each in children_of(child)]
+
+
+def test_cancel_ends_it_with_its_children_and_the_next_goes_on(tmp_path, index, sleepy):
+    home = tmp_path / "home"
+    before = set(children_of(os.getpid()))
+    setup = Setup(plan(home, index, source=str(sleepy)))
+    wait_for(lambda: setup.progress.step == 4 or not setup.running)
+    wait_for(lambda: len(set(children_of(os.getpid())) - before) >= 2)  # pip, and what builds the package for it
+    started = set(children_of(os.getpid())) - before
+    setup.cancel()
+    assert setup.wait(30) and setup.state == "cancelled" and installed(home) is None
+    wait_for(lambda: not started & set(children_of(os.getpid())))
+    (environment_folder(home) / "kept").touch()
+    assert finish(plan(home, index)).state == "done" and (environment_folder(home) / "kept").exists()
+
+
+def test_what_a_killed_blender_left_is_gone_on_with(tmp_path, index, sleepy):
+    home = tmp_path / "home"
+    words = [str(home), str(PYTHON), str(sleepy), str(index)]
+    root = Path(__file__).resolve().parents[2]
+    killed = subprocess.Popen([sys.executable, "-c", ENDLESS, *words], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert killed.stdout.readline() == "begun \n"
+    busy = finish(plan(home, index))
+    assert busy.state == "failed" and "Another Blender" in busy.sentence
+    left = children_of(killed.pid)
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    for pid in left:
+        subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)
+    assert installed(home) is None
+    assert finish(plan(home, index)).state == "done" and installed(home)
+
+
+def test_an_environment_whose_python_has_gone_is_not_set_up(whole, tmp_path):
+    home = tmp_path / "home"
+    (home / "env" / "bin").mkdir(parents=True)
+    shutil.copy(environment_folder(whole) / STAMP, home / "env" / STAMP)
+    (home / "env" / "bin" / "python").symlink_to(tmp_path / "gone")
+    assert installed(home) is None
+    (home / "env" / STAMP).write_text('{"source": ')
+    assert installed(home) is None and installed(tmp_path) is None
+
+
+# ---- sentences -------------------------------------------------------------------------------------------------------
+
+
+def test_a_python_that_does_not_fit_is_named(tmp_path, index):
+    old = script(tmp_path / "python3.9", "#!/bin/sh\ncase \"$*\" in *venv*) echo 3 9 True;; *) echo 3 9;; esac\n")
+    for python, told in ((old, "is Python 3.9"), ("/bin/false", "does not run"), (str(tmp_path / "none"), "no Python at")):
+        sentence = finish(plan(tmp_path / "home", index, python=python)).sentence
+        assert told in sentence and "3.11 to 3.13" in sentence
+    assert not environment_folder(tmp_path / "home").exists()
+
+
+def test_a_computer_without_a_python_says_what_to_do(tmp_path, index, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setattr("blender_addon.environment.pythons.search_path", lambda: str(empty))
+    assert "Install Python 3.12 or uv" in finish(plan(tmp_path / "home", index, python="")).sentence
+    script(empty / "python3", "#!/bin/sh\ncase \"$*\" in *venv*) echo 3 14 True;; *) echo 3 14;; esac\n")
+    assert "python3 is Python 3.14" in finish(plan(tmp_path / "home", index, python="")).sentence
+    assert finish(plan(tmp_path / "home", index, python="", own=PYTHON)).state == "done", "from Blender's own Python"
+
+
+def test_an_index_without_the_packages_is_one_sentence(tmp_path, index):
+    empty = tmp_path / "index"
+    empty.mkdir()
+    setup = finish(plan(tmp_path / "home", index, index=str(empty)))
+    assert "has no build of torch" in setup.sentence and str(log_file(tmp_path / "home")) in setup.sentence
+    assert "No matching distribution" in log_file(tmp_path / "home").read_text()
+
+
+def test_an_index_that_cannot_be_reached_is_one_sentence(whole, index, monkeypatch):
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    wheel = engine_wheel(whole.parent / "needy", needs="nowhere>=1")
+    setup = finish(plan(whole, index, source=str(wheel), index="http://127.0.0.1:9/simple"))
+    assert setup.state == "failed" and "cannot be reached" in setup.sentence
+    assert finish(plan(whole, index)).state == "done"
+
+
+def test_an_engine_that_does_not_run_is_not_called_whole(tmp_path, index):
+    wheel = engine_wheel(tmp_path / "broken", code="raise ImportError('no luck')\n")
+    setup = finish(plan(tmp_path / "home", index, source=str(wheel)))
+    assert "no luck" in setup.sentence and installed(tmp_path / "home") is None
