@@ -6,8 +6,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+BASE_OPTIONS = ("network", "quantization", "offload", "vae_tiling", "compile")
+RUN_OPTIONS = ("steps", "solver", "seed", "prompt", "negative_prompt", "guidance", "width", "height")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,11 +26,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="denoising steps (default: the team's own)")
     parser.add_argument("--solver", help="euler, heun or dpm++, for few steps (default: the schedule of the base)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default: 0)")
+    parser.add_argument("--prompt", default="", help="in words, for bases with text encoders")
+    parser.add_argument("--negative-prompt", metavar="PROMPT", help="what guidance leads away from (default: no prompt)")
+    parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance (default: the base's, mostly 1, none)")
     parser.add_argument("--width", type=int, help="in pixels, when no picture is given")
     parser.add_argument("--height", type=int, help="in pixels, when no picture is given")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps ... (default: cpu)")
     parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default: float32)")
+    _add_memory_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+
+
+def _add_memory_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--network", type=Path, metavar="FILE", help="other weights for the base: GGUF or safetensors, or a folder")
+    parser.add_argument("--quantization", help="int8, float8 or nf4: quantise the network while it is loaded")
+    parser.add_argument("--offload", action="store_true", help="keep each part on the device only while it works")
+    parser.add_argument("--vae-tiling", action="store_true", help="let the VAE work in tiles, to save memory")
+    parser.add_argument("--compile", action="store_true", help="compile the network's blocks: slow at first, then faster")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -36,14 +52,17 @@ def main(args: argparse.Namespace) -> int:
     try:
         images = dict(_read(entry) for entry in args.image)
         request = "all" if args.request == "all" else [name.strip() for name in args.request.split(",")]
-        team = load_team(args.base, args.adapter, args.device, args.dtype)
-        size = {"width": args.width, "height": args.height}
-        result = team.run(images, request, steps=args.steps, solver=args.solver, seed=args.seed, on_step=_show, **size)
+        team = load_team(args.base, args.adapter, args.device, args.dtype, **_chosen(args, BASE_OPTIONS))
+        result = team.run(images, request, on_step=_show, **_chosen(args, RUN_OPTIONS))
         _write(args.out, result)
     except (TeamError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _chosen(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names}
 
 
 def _read(entry: str) -> tuple[str, np.ndarray]:

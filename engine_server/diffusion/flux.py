@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .base import Base, Prompt
+from .base import Base, Prompt, Prompts, per_row
 
 Tensor = torch.Tensor
 GUIDANCE = 3.5
@@ -47,6 +47,7 @@ class Flux(Base):
     """`FluxTransformer2DModel`; latents are (z - shift) * scale."""
 
     family = "FLUX"
+    blocks = ("FluxTransformerBlock", "FluxSingleTransformerBlock")
     patch = 2
     axes = 3
     """Numbers in a token's position id."""
@@ -65,21 +66,23 @@ class Flux(Base):
         """
         return linear_shift(latents.shape[-3], self.template.config)
 
-    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+    def conditions(
+        self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None
+    ) -> Mapping[str, Any]:
         """Prompt tokens and pooled vector for every row, position ids for all, guidance where the network has it."""
-        prompt = prompt or self.prompt
-        tokens = prompt.prompt_embeds.shape[1]
+        prompts = prompts or [self.prompt]
+        told = self.guidance if guidance is None else guidance
         return {
-            "encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1),
-            "pooled_projections": prompt.pooled_prompt_embeds.expand(rows, -1),
-            "txt_ids": torch.zeros(tokens, 3, device=self.device, dtype=self.dtype),
-            "guidance": self._guidance(rows),
+            "encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows),
+            "pooled_projections": per_row([p.pooled_prompt_embeds for p in prompts], rows),
+            "txt_ids": torch.zeros(prompts[0].prompt_embeds.shape[1], 3, device=self.device, dtype=self.dtype),
+            "guidance": None if self.guidance is None else torch.full((rows,), told, device=self.device),
         }
 
-    def _guidance(self, rows: int) -> Tensor | None:
-        if not self.network.config.guidance_embeds:
-            return None
-        return torch.full((rows,), GUIDANCE, device=self.device, dtype=torch.float32)
+    @property
+    def guidance(self) -> float | None:
+        """The usual guidance of FLUX.1-dev; FLUX.1-schnell takes none."""
+        return GUIDANCE if self.network.config.guidance_embeds else None
 
     def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         """Velocity, noise minus clean; the network counts time from 1 to 0."""

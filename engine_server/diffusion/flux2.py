@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .base import Prompt
+from .base import Prompt, Prompts, per_row
 from .flux import Flux
 
 LONG = 4300
@@ -33,18 +33,30 @@ class Flux2(Flux):
     """
 
     family = "FLUX2"
+    blocks = ("Flux2TransformerBlock", "Flux2SingleTransformerBlock")
     axes = 4
 
     def mu(self, latents: torch.Tensor, steps: int) -> float:
         """The shift for the latents' channel count, as with FLUX.1."""
         return empirical_shift(latents.shape[-3], steps)
 
-    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+    def conditions(
+        self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None
+    ) -> Mapping[str, Any]:
         """Prompt tokens for every row; their position ids are (0, 0, 0, which token)."""
-        prompt = prompt or self.prompt
-        ids = torch.zeros(prompt.prompt_embeds.shape[1], self.axes, device=self.device)
+        prompts = prompts or [self.prompt]
+        ids = torch.zeros(prompts[0].prompt_embeds.shape[1], self.axes, device=self.device)
         ids[:, 3] = torch.arange(len(ids))
-        return {"encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1), "txt_ids": ids}
+        return {"encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows), "txt_ids": ids}
+
+    @property
+    def guidance(self) -> None:
+        """Neither klein takes it as an input."""
+        return None
+
+    def take(self, facts: Mapping[str, Any]) -> None:
+        """The distilled klein takes no guidance at all."""
+        self.distilled = bool(facts.get("is_distilled"))
 
     @staticmethod
     def prompt_from(pipeline: Any, text: str) -> Prompt:

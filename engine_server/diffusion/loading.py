@@ -5,37 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import diffusers
 import torch
-from safetensors import SafetensorError
 
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint
 from ..teamwork.config import CheckpointError, TeamConfig, TeamError
 from ..teamwork.team import Team
 from .base import Base
-from .prompts import empty_prompt
-from .flux import Flux
-from .flux2 import Flux2
-from .sd3 import SD3
-from .unet import unet_kind
-from .zimage import ZImage
+from .components import FAULTS, Source, first_line
+from .placement import compile_blocks, offload, save_vae_memory
+from .prompts import TextEncoders, empty_prompt, facts_of, has_text_encoders
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
 TEAM_FILE = "team.safetensors"
-NETWORKS: dict[str, Callable[[Mapping], type[Base]]] = {
-    "SD3Transformer2DModel": lambda config: SD3,
-    "FluxTransformer2DModel": lambda config: Flux,
-    "Flux2Transformer2DModel": lambda config: Flux2,
-    "ZImageTransformer2DModel": lambda config: ZImage,
-    "UNet2DConditionModel": unet_kind,
-}
-"""Which base answers for which diffusers network class, given its configuration."""
-
-
-VAES = ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderDC")
 
 
 def bundled_teams() -> list[str]:
@@ -44,12 +28,17 @@ def bundled_teams() -> list[str]:
 
 
 def load_team(
-    base: str | Path = "nano", adapter: str | Path | None = None, device: str = "cpu", dtype: str = "float32"
+    base: str | Path = "nano",
+    adapter: str | Path | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    **options: Any,
 ) -> Team:
     """Load a team: a bundled one by its name, a team's folder, or a base (folder or hub name) with an adapter file.
 
     A team's folder holds `base/`, `team.safetensors`, `team.json` and perhaps more adapters, which `adapter` names by their
-    file. `dtype` is float32, bfloat16 or float16. Raises `TeamError` (a ValueError) with a sentence that says what is wrong.
+    file. `dtype` is float32, bfloat16 or float16. `options` are those of `load_base`. Raises `TeamError` (a ValueError) with
+    a sentence that says what is wrong.
     """
     precision = getattr(torch, dtype, None)
     if precision not in (torch.float32, torch.bfloat16, torch.float16):
@@ -57,7 +46,7 @@ def load_team(
     _check_device(device)
     base, adapter, settings = _resolved(str(base), adapter)
     checkpoint = read_checkpoint(adapter)
-    frozen = load_base(base, device, precision)
+    frozen = load_base(base, device, precision, **options)
     if checkpoint.config.family != frozen.family:
         raise CheckpointError(
             f"{checkpoint.path} was made for {checkpoint.config.family}, but {frozen.name} is a {frozen.family} base."
@@ -81,7 +70,7 @@ def _check_device(device: str) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TeamError(f"The device {device!r} is not there ({_first_line(error)}); cpu always is.") from error
+        raise TeamError(f"The device {device!r} is not there ({first_line(error)}); cpu always is.") from error
 
 
 def _resolved(base: str, adapter: str | Path | None) -> tuple[str | Path, str | Path, dict]:
@@ -103,40 +92,53 @@ def _settings(path: Path) -> dict:
         raise TeamError(f"{path} is not a JSON file.") from error
 
 
-def load_base(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Base:
-    """Load the network, VAE and scheduler of a base, and its empty prompt.
+def load_base(
+    source: str | Path,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    *,
+    network: str | Path | None = None,
+    quantization: str | None = None,
+    revision: str | None = None,
+    offload: bool = False,
+    vae_tiling: bool = False,
+    vae_slicing: bool = False,
+    compile: bool | str = False,
+) -> Base:
+    """Load the network, VAE and scheduler of a base (a diffusers folder, or a hub name at a `revision`), and its empty prompt.
+
+    `network` replaces the network's weights: a GGUF or safetensors file, or a diffusers folder. `quantization` quantises
+    them while they are loaded: "int8", "float8" (torchao) or "nf4" (bitsandbytes, needs a GPU). With `offload` the parts
+    are on the device only while they work; `vae_tiling` and `vae_slicing` save memory in the VAE. `compile` compiles the
+    network's blocks: True, or a mode of `torch.compile`.
 
     Raises `TeamError` if the folder is not a diffusers base, is cut short, or is of a kind that is not known.
     """
+    place = Source(str(source), dtype, revision, network and str(network), quantization)
     try:
-        subfolder, kind, network_class = _recognise(source)
-        network = network_class.from_pretrained(source, subfolder=subfolder, torch_dtype=dtype)
-        vae = _class(source, "vae", VAES)[0].from_pretrained(source, subfolder="vae", torch_dtype=dtype)
-        scheduler = _class(source, "scheduler")[0].from_pretrained(source, subfolder="scheduler")
-        return kind(network.to(device), vae.to(device), scheduler, empty_prompt(kind, source, device), name=str(source))
-    except (OSError, SafetensorError) as error:
-        raise TeamError(f"The base {source} cannot be loaded: {_first_line(error)}") from error
+        made = _assembled(place, device, offload)
+    except TeamError:
+        raise
+    except FAULTS as error:
+        raise TeamError(f"The base {source} cannot be loaded: {first_line(error)}") from error
+    save_vae_memory(made, vae_tiling, vae_slicing)
+    if compile:
+        compile_blocks(made, compile)
+    return made
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _recognise(source: str | Path) -> tuple[str, type[Base], type]:
-    for subfolder in ("transformer", "unet"):
-        try:
-            network_class, config = _class(source, subfolder, tuple(NETWORKS))
-        except OSError:
-            continue
-        return subfolder, NETWORKS[network_class.__name__](config), network_class
-    raise TeamError(f"{source} is not a diffusers base: no transformer/config.json or unet/config.json was found there.")
-
-
-def _class(source: str | Path, subfolder: str, known: tuple[str, ...] = ()) -> tuple[type, Mapping]:
-    """The diffusers class that a subfolder's configuration names, and that; raises `TeamError` if it is none of `known`."""
-    loader = diffusers.DDIMScheduler if subfolder == "scheduler" else diffusers.AutoencoderKL  # for their file names only
-    config = loader.load_config(source, subfolder=subfolder)
-    name = config.get("_class_name", "")
-    if not hasattr(diffusers, name) or (known and name not in known):
-        raise TeamError(f"The {subfolder} of {source} is a {name or 'network without a name'}; known: {', '.join(known)}.")
-    return getattr(diffusers, name), config
+def _assembled(source: Source, device: str, sparing: bool) -> Base:
+    subfolder, kind, network_class = source.recognise()
+    facts = facts_of(source.place, source.revision)
+    encoders = TextEncoders(kind, source.place, device, source.dtype, source.revision) if has_text_encoders(facts) else None
+    prompt = empty_prompt(source.place, encoders)  # before the rest: text encoders are large
+    network, vae = source.load_network(subfolder, network_class), source.load_vae()
+    quantized = getattr(network, "is_quantized", False) or bool(source.quantization)
+    parts = (network, vae) if sparing else (network.to(device), vae.to(device))
+    place = {"device": device if sparing else None, "dtype": source.dtype if quantized else None}
+    base = kind(*parts, source.load_scheduler(), prompt, source.place, **place)
+    base.encode_prompts = encoders
+    base.take(facts)
+    if sparing:
+        offload(base, device)
+    return base

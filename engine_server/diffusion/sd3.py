@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from .base import Base, Prompt
+from .base import Base, Prompt, Prompts, per_row
 
 
 class SD3(Base):
     """`SD3Transformer2DModel` with `FlowMatchEulerDiscreteScheduler`; latents are (z - shift) * scale."""
 
     family = "SD3"
+    blocks = ("JointTransformerBlock",)
 
     @property
     def patch(self) -> int:
@@ -26,12 +27,14 @@ class SD3(Base):
         """The grid of position embeddings ends here."""
         return self.network.config.pos_embed_max_size * self.patch
 
-    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
-        """The prompt's tokens and pooled vector, the same for every row."""
-        prompt = prompt or self.prompt
+    def conditions(
+        self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None
+    ) -> Mapping[str, Any]:
+        """The prompt's tokens and pooled vector, the same for every row of an image."""
+        prompts = prompts or [self.prompt]
         return {
-            "encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1),
-            "pooled_projections": prompt.pooled_prompt_embeds.expand(rows, -1),
+            "encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows),
+            "pooled_projections": per_row([p.pooled_prompt_embeds for p in prompts], rows),
         }
 
     def predict(self, latents: torch.Tensor, timestep: torch.Tensor, conditions: Mapping[str, Any]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .base import Base, Prompt
+from .base import Base, Prompt, Prompts, per_row
 
 Tensor = torch.Tensor
 
@@ -17,16 +17,19 @@ class SD2(Base):
     """`UNet2DConditionModel` with cross attention to one text encoder."""
 
     family = "SD2"
+    blocks = ("BasicTransformerBlock", "ResnetBlock2D")
 
     @property
     def patch(self) -> int:
         """The UNet halves its input this often, as a factor."""
         return 2 ** (len(self.network.config.block_out_channels) - 1)
 
-    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
-        """The prompt's tokens, the same for every row."""
-        prompt = prompt or self.prompt
-        return {"encoder_hidden_states": prompt.prompt_embeds.expand(rows, -1, -1)}
+    def conditions(
+        self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None
+    ) -> Mapping[str, Any]:
+        """The prompt's tokens, the same for every row of an image."""
+        prompts = prompts or [self.prompt]
+        return {"encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows)}
 
     def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         """Noise or velocity, by the scheduler's prediction type."""
@@ -44,16 +47,23 @@ class SDXL(SD2):
 
     family = "SDXL"
 
-    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
+    def conditions(
+        self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None
+    ) -> Mapping[str, Any]:
         """Tokens, pooled vector, and time ids (size, crop, target size).
 
         The released teams were trained with sizes times the VAE's factor, height first; so that is what they get.
         """
-        prompt = prompt or self.prompt
+        prompts = prompts or [self.prompt]
+        pooled = per_row([p.pooled_prompt_embeds for p in prompts], rows)
         size = [self.factor * height, self.factor * width]
         ids = torch.tensor([[*size, 0, 0, *size]], device=self.device, dtype=self.dtype)
-        added = {"text_embeds": prompt.pooled_prompt_embeds.expand(rows, -1), "time_ids": ids.expand(rows, -1)}
-        return {**super().conditions(rows, height, width, prompt), "added_cond_kwargs": added}
+        added = {"text_embeds": pooled, "time_ids": ids.expand(rows, -1)}
+        return {**super().conditions(rows, height, width, prompts), "added_cond_kwargs": added}
+
+    def take(self, facts: Mapping[str, Any]) -> None:
+        """As diffusers' pipeline: guidance without a negative prompt starts from zeros unless the base says otherwise."""
+        self.zero_unconditional = bool(facts.get("force_zeros_for_empty_prompt", True))
 
     @staticmethod
     def prompt_from(pipeline: Any, text: str) -> Prompt:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .base import Base, Prompt
+from .base import Base, Prompt, Prompts
 from .flux import linear_shift
 
 Tensor = torch.Tensor
@@ -20,6 +20,7 @@ class ZImage(Base):
     """`ZImageTransformer2DModel` with `FlowMatchEulerDiscreteScheduler`; latents are (z - shift) * scale."""
 
     family = "ZIMAGE"
+    blocks = ("ZImageTransformerBlock",)
 
     @property
     def patch(self) -> int:
@@ -44,10 +45,12 @@ class ZImage(Base):
         tokens = latents.shape[-2] * latents.shape[-1] // self.patch**2
         return linear_shift(tokens, self.template.config)
 
-    def conditions(self, rows: int, height: int, width: int, prompt: Prompt | None = None) -> Mapping[str, Any]:
-        """The prompt's tokens, the same for every row."""
-        prompt = prompt or self.prompt
-        return {"cap_feats": [prompt.prompt_embeds[0]] * rows}
+    def conditions(
+        self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None
+    ) -> Mapping[str, Any]:
+        """The prompt's tokens, the same for every row of an image; prompts may differ in length."""
+        prompts = prompts or [self.prompt]
+        return {"cap_feats": [p.prompt_embeds[0] for p in prompts] * (rows // len(prompts))}
 
     def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         """Velocity, noise minus clean. The network takes a list of C x 1 x h x w, and answers clean minus noise."""

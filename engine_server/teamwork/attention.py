@@ -67,13 +67,16 @@ def unfold(joined: Tensor, active: int) -> Tensor:
 def joint_attention(query: Tensor, key: Tensor, value: Tensor, together: Groups, **options: Any) -> Tensor:
     """Attention of (A * I) x heads x L x d rows over the tokens of those rows of their image that they may see.
 
-    The same as one product under a mask, without the mask and without what it would throw away.
+    The same as one product under a mask, without the mask and without what it would throw away. An `attn_mask` of a base's
+    own says which keys of each row are there (rows x 1 x 1 x L); it is folded as they are.
     """
+    mask = options.pop("attn_mask", None)
     active = sum(len(queries) for queries, _ in together)
     made: dict[int, Tensor] = {}
     for queries, keys in together:
         q, k, v = (fold(r, active, who) for r, who in ((query, queries), (key, keys), (value, keys)))
-        rows = unfold(scaled_dot_product_attention(query=q, key=k, value=v, **options), len(queries))
+        there = None if mask is None else fold(mask.transpose(-1, -2), active, keys).transpose(-1, -2)
+        rows = unfold(scaled_dot_product_attention(query=q, key=k, value=v, attn_mask=there, **options), len(queries))
         if len(together) == 1:
             return rows
         made |= zip(queries, rows.chunk(len(queries)), strict=True)

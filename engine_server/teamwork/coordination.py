@@ -37,6 +37,9 @@ def coordinate(y: Tensor, x: Tensor, down: Tensor, up: Tensor, bias: Tensor | No
     if torch.is_autocast_enabled(x.device.type):  # mixed precision knows no operations in place
         y = torch.baddbmm(y, h, up)
         return y if bias is None else y + bias[:, None].to(y.dtype)
+    if y.dtype != up.dtype:  # some layers of a base stay in float32 whatever its precision, and quantised ones have their own
+        update = torch.bmm(h, up) if bias is None else torch.baddbmm(bias[:, None], h, up)
+        return y + update.to(y.dtype)
     y = y.baddbmm_(h, up)
     return y if bias is None else y.add_(bias[:, None])
 
@@ -54,4 +57,4 @@ def coordinate_pixels(y: Tensor, x: Tensor, down: Tensor, up: Tensor, bias: Tens
     update = (up.transpose(1, 2)[:, None] @ h).flatten(0, 1)
     if bias is not None:
         update = update.unflatten(0, (active, -1)).add_(bias[:, None, :, None]).flatten(0, 1)
-    return y + update.reshape(y.shape)
+    return y + update.reshape(y.shape).to(y.dtype)

@@ -12,6 +12,8 @@ from torch import nn
 from .config import TeamConfig
 from .coordination import blocks, coordinate, coordinate_pixels
 
+Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
+
 
 class Roster:
     """Which teammates the rows of the current forward pass belong to; shared by all adapters of a team.
@@ -23,15 +25,26 @@ class Roster:
     def __init__(self, config: TeamConfig) -> None:
         self.config = config
         self.active: tuple[int, ...] | None = None
+        self.adapters: list[Adapter] = []
 
     @contextmanager
     def working(self, active: tuple[int, ...]) -> Iterator[None]:
-        """Within this block the rows are those of the `active` teammates."""
-        before, self.active = self.active, active
+        """Within this block the rows are those of the `active` teammates.
+
+        Without gradients each adapter gathers their parameters here, once a run, so that nothing in a forward pass
+        depends on who is active but the shapes.
+        """
+        before = self.active
+        self._turn_to(active)
         try:
             yield
         finally:
-            self.active = before
+            self._turn_to(before)
+
+    def _turn_to(self, active: tuple[int, ...] | None) -> None:
+        self.active = active
+        for adapter in self.adapters:
+            adapter.turn_to(active)
 
 
 class Adapter(nn.Module):
@@ -47,51 +60,66 @@ class Adapter(nn.Module):
         self.down = nn.Parameter(torch.empty(count, d_in, rank, **factory).normal_(0, 0.02))
         self.up = nn.Parameter(torch.zeros(count, rank, d_out, **factory))
         self.bias = nn.Parameter(torch.zeros(count, d_out, **factory)) if has_bias and config.use_bias else None
+        self.communication = config.communication
+        self.at_work = False
         self._roster = [roster]  # in a list, so that nn.Module neither copies nor registers it
-        self._chosen: tuple[tuple[int, ...], tuple] | None = None
+        self._selected: Tensors | None = None
+        self._selected_for: tuple = ()
+        roster.adapters.append(self)
 
     @property
     def roster(self) -> Roster:
         """Who is at work."""
         return self._roster[0]
 
-    def chosen(self) -> tuple:
-        """`down`, `up` and `bias` of the active teammates; the parameters themselves when all are active.
+    def turn_to(self, active: tuple[int, ...] | None) -> None:
+        """Work for these teammates from now on, or, for None, not at all.
 
-        Without gradients the selection is kept until the roster changes, so that it is gathered once a run.
+        Without gradients their parameters are gathered and kept until others are active or the parameters change.
         """
-        active = self.roster.active
+        self.at_work = active is not None
+        if self.at_work and torch.is_grad_enabled():
+            self.forget()
+        elif self.at_work:
+            self._keep(active)
+
+    def _keep(self, active: tuple[int, ...]) -> None:
         tensors = (self.down, self.up, self.bias)
-        if len(active) == self.down.shape[0]:
+        state = (active, self.down.device, *(t._version for t in tensors if t is not None))
+        if self._selected is None or self._selected_for != state:
+            self._selected, self._selected_for = self._gathered(active), state
+
+    def _gathered(self, active: tuple[int, ...]) -> Tensors:
+        tensors = (self.down, self.up, self.bias)
+        if len(active) == len(self.down):
             return tensors
-        if torch.is_grad_enabled():
-            return _select(tensors, active)
-        if self._chosen is None or self._chosen[0] != active:
-            self._chosen = (active, _select(tensors, active))
-        return self._chosen[1]
+        return tuple(None if t is None else t[list(active)] for t in tensors)
+
+    def chosen(self) -> Tensors:
+        """`down`, `up` and `bias` of the active teammates; the parameters themselves when all are active."""
+        if torch.is_grad_enabled() or self._selected is None:
+            return self._gathered(self.roster.active)
+        if self._selected[0].device != self.down.device:  # the network was moved here for this very pass
+            self._keep(self.roster.active)
+        return self._selected
 
     def forget(self) -> None:
-        """Drop the kept selection (after the parameters changed)."""
-        self._chosen = None
+        """Drop the kept selection (after parameters changed behind PyTorch's back, through `.data`)."""
+        self._selected = None
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The base layer's output `y` for its input `x`, with the team's update."""
         down, up, bias = self.chosen()
-        communication = self.roster.config.communication
         if y.ndim == 4:
-            return coordinate_pixels(y, x, down, up, bias, communication)
+            return coordinate_pixels(y, x, down, up, bias, self.communication)
         count = down.shape[0]
-        return coordinate(blocks(y, count), blocks(x, count), down, up, bias, communication).view(y.shape)
-
-
-def _select(tensors: tuple, active: tuple[int, ...]) -> tuple:
-    return tuple(None if t is None else t[list(active)] for t in tensors)
+        return coordinate(blocks(y, count), blocks(x, count), down, up, bias, self.communication).view(y.shape)
 
 
 def adapt(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor | None:
     """Forward hook of an adapted layer. The base module itself is left as it is, whatever its weights are made of."""
     adapter: Adapter = module.adapter
-    if adapter.roster.active is None:
+    if not adapter.at_work:
         return None
     x = args[0]
     return adapter(x if torch.is_autocast_enabled(x.device.type) else x.to(adapter.down.dtype), output)

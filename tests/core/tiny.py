@@ -74,14 +74,14 @@ def _flux2(folder: Path) -> Prompt:
         num_single_layers=1,
         attention_head_dim=16,
         num_attention_heads=2,
-        joint_attention_dim=16,
+        joint_attention_dim=24,
         timestep_guidance_channels=16,
         axes_dims_rope=(4, 4, 4, 4),
         guidance_embeds=False,
     ).save_pretrained(folder / "transformer")
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0)
     scheduler.save_pretrained(folder / "scheduler")
-    return Prompt(torch.randn(1, 3, 16))
+    return Prompt(torch.randn(1, 3, 24))
 
 
 def _zimage(folder: Path) -> Prompt:
@@ -94,7 +94,7 @@ def _zimage(folder: Path) -> Prompt:
         n_kv_heads=2,
         cap_feat_dim=16,
         axes_dims=[4, 6, 6],
-        axes_lens=[64, 32, 32],
+        axes_lens=[256, 32, 32],
     )
     for token in (network.x_pad_token, network.cap_pad_token):
         torch.nn.init.normal_(token, 0, 0.02)
