@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m engine_server train CONFIG.toml`: train an autoencoder, a base or a team."""
+"""`python -m engine_server train CONFIG.toml`: train an autoencoder, a base or a team.
+
+On several devices: `accelerate launch -m engine_server train CONFIG.toml`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -15,25 +19,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="number of optimiser steps; replaces the file's")
     parser.add_argument("--output", help="folder for the results; replaces the file's")
     parser.add_argument("--threads", type=int, help="processor threads; 0 leaves the choice to torch")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, ...; replaces the file's")
     parser.add_argument("--fresh", dest="resume", action="store_false", default=None, help="begin anew, not where it stopped")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train to the end of the budget. Returns 2 after a mistake in the configuration."""
-    import torch
-
+    """Train to the end of the budget. Returns 2 after a mistake or a full disk, and 130 when it was stopped."""
     from ..teamwork.config import TeamError
-    from ..train.config import ConfigError, load_config
-    from ..train.loop import Trainer
-    from ..train.team import stage_for
+    from ..train.errors import TrainError
 
-    overrides = {key: getattr(args, key) for key in ("minutes", "steps", "output", "threads", "resume")}
     try:
-        config = load_config(args.config, **overrides)
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        Trainer(config, stage_for(config), lambda line: print(line, flush=True)).run()
-    except (ConfigError, TeamError) as error:
+        return _train(args)
+    except (TrainError, TeamError) as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _train(args: argparse.Namespace) -> int:
+    import torch
+
+    from ..train.config import load_config
+    from ..train.loop import Trainer
+    from ..train.ranks import Ranks
+    from ..train.team import stage_for
+
+    overrides = {key: getattr(args, key) for key in ("minutes", "steps", "output", "threads", "device", "resume")}
+    config = load_config(args.config, **overrides)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    ranks = Ranks(config.device)
+    say = (lambda line: print(line, flush=True)) if ranks.first else (lambda line: None)
+    try:
+        trainer = Trainer(config, stage_for(config, ranks, say), say, ranks)
+        for signal_ in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signal_, trainer.stop)
+        trainer.run()
+    finally:
+        ranks.close()
+    if trainer.progress() < 1:
+        say(f"stopped at step {trainer.step}; run the same command to go on from there")
+        return 130
     return 0

@@ -114,11 +114,11 @@ def reduce(values: np.ndarray, name: str, size: int) -> np.ndarray:
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
     encoding = CHANNELS[name].encoding
     if encoding not in (DISPLAY, NORMALS):
-        return _resize(values, target)
-    return encoding.encode(_resize(encoding.decode(values), target)).astype(np.float32)
+        return resize(values, target)
+    return encoding.encode(resize(encoding.decode(values), target)).astype(np.float32)
 
 
-def _resize(values: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+def resize(values: np.ndarray, target: tuple[int, int]) -> np.ndarray:
     """Area average of H x W x 3 float32 to (width, height)."""
     planes = [
         Image.fromarray(np.ascontiguousarray(plane)).resize(target, Image.Resampling.BOX)

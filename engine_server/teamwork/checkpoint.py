@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from ..whole import whole_file
 from .attention import joined_layers
 from .config import JOINT_SUFFIX, CheckpointError, TeamConfig, TeamError
 from .inject import adapters, attach
@@ -159,11 +159,8 @@ def save_checkpoint(path: Path | str, network: nn.Module, config: TeamConfig, dt
         for name, parameter in adapter.named_parameters()
     }
     tensors |= {f"{layer}.adapter": torch.zeros(()) for layer in joined_layers(network)}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=_metadata(config))
-    os.replace(partial, path)
+    with whole_file(Path(path)) as partial:
+        save_file(tensors, partial, metadata=_metadata(config))
 
 
 def _metadata(config: TeamConfig) -> dict[str, str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,12 +12,16 @@ from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SD3Transfo
 from ..diffusion.base import Prompt
 from ..diffusion.prompts import FILE, write_prompt
 from ..diffusion.sd3 import SD3
+from ..whole import whole_folder
 from .config import TrainConfig
 from .flow import draw_sigmas, flow_loss, noised
 from .images import CropSource
+from .options import BaseOptions, options_of
+from .ranks import Ranks
+from .seeds import seeds
 
 
-def new_base(config: TrainConfig) -> SD3:
+def new_base(config: TrainConfig, options: BaseOptions) -> SD3:
     """A fresh base on the trained VAE at `config.base`, with one zero token as its only prompt."""
     torch.manual_seed(config.seed)
     network = SD3Transformer2DModel.from_config(config.network)
@@ -24,14 +29,14 @@ def new_base(config: TrainConfig) -> SD3:
     prompt = Prompt(
         torch.zeros(1, 1, config.network["joint_attention_dim"]), torch.zeros(1, config.network["pooled_projection_dim"])
     )
-    return SD3(network, vae, FlowMatchEulerDiscreteScheduler(shift=config.options.get("shift", 1.0)), prompt)
+    return SD3(network, vae, FlowMatchEulerDiscreteScheduler(shift=options.shift), prompt)
 
 
 def save_base(base: SD3, folder: Path) -> None:
-    """Write a base in diffusers layout, its empty prompt included."""
-    base.network.save_pretrained(folder / "transformer")
-    base.vae.save_pretrained(folder / "vae")
-    base.template.save_pretrained(folder / "scheduler")
+    """Write a base in diffusers layout, its empty prompt included; each part appears whole or not at all."""
+    for name, part in (("transformer", base.network), ("vae", base.vae), ("scheduler", base.template)):
+        with whole_folder(folder / name) as place:
+            part.save_pretrained(place)
     write_prompt(folder / FILE, base.prompt)
 
 
@@ -42,28 +47,30 @@ class BaseStage:
     transformer.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.base = new_base(config)
-        self.base.network.requires_grad_(True).train()
-        self.pool = self._encode_pool(config.options.get("pool", 4000))
-        self.random = torch.Generator().manual_seed(config.seed)
+    def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
+        self.config, self.options = config, options_of(config)
+        device = ranks.device if ranks else "cpu"
+        self.base = new_base(config, self.options)
+        self.base.network.requires_grad_(True).train().to(device)
+        self.base.vae.to(device)
+        self.base.prompt = self.base.prompt.to(device)
+        self.pool = self._encode_pool(self.options.pool)
 
     def _encode_pool(self, count: int, batch: int = 25) -> torch.Tensor:
-        share = self.config.options.get("recolour", 0.5)
-        source = CropSource(self.config.data, self.config.crop, self.config.seed, share)
+        source = CropSource(self.config.data, self.config.crop, self.config.seed, self.options.recolour)
         return torch.cat([self.base.encode(source.batch(batch)) for _ in range(-(-count // batch))])
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """All of the transformer's that see the picture (the last block's text side sees none)."""
         return list(self.base.network.parameters())
 
-    def loss(self) -> torch.Tensor:
+    def loss(self, number: int) -> torch.Tensor:
         """One batch from the pool."""
-        chosen = torch.randint(len(self.pool), (self.config.batch,), generator=self.random)
-        clean = self.pool[chosen]
-        noise = torch.randn(clean.shape, generator=self.random)
-        sigma = draw_sigmas(len(clean), self.config.options.get("start_share", 0.2), self.random)
+        random = seeds(self.config.seed, number).noise
+        chosen = torch.randint(len(self.pool), (self.config.batch,), generator=random)
+        clean = self.pool[chosen.to(self.pool.device)]
+        noise = torch.randn(clean.shape, generator=random).to(clean)
+        sigma = draw_sigmas(len(clean), self.options.start_share, random).to(clean)
         conditions = self.base.conditions(len(clean), self.config.crop, self.config.crop)
         velocity = self.base.predict(noised(clean, noise, sigma[:, None, None, None]), sigma * 1000, conditions)
         return flow_loss(velocity, clean, noise)
@@ -71,11 +78,3 @@ class BaseStage:
     def save(self, folder: Path) -> None:
         """The whole base in diffusers layout."""
         save_base(self.base, folder)
-
-    def state(self) -> dict:
-        """The random stream."""
-        return {"random": self.random.get_state()}
-
-    def restore(self, state: dict) -> None:
-        """Go on from `state`."""
-        self.random.set_state(state["random"])

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A training run's configuration: one TOML file read into frozen dataclasses, every key checked."""
+"""A training run's configuration: one TOML file read into frozen dataclasses, every key and its type checked."""
 
 from __future__ import annotations
 
 import dataclasses
 import tomllib
+import types
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
-class ConfigError(ValueError):
-    """A key of a training configuration is missing, unknown, or of the wrong type; the message names it."""
+from .errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class DataSet:
 
     `folder` holds `<sample>/<channel>.png`. `rename` maps file stems to channels (``{"flash": "image"}``), `weight`
     is how often the set is drawn relative to the others, `given` and `wanted` are the channels that this set offers as
-    inputs and as outputs (empty: all that a sample has); `limit` takes only so many samples (0: all).
+    inputs and as outputs (empty: all that a sample has); `limit` takes only so many samples (0: all). `mask` is the stem
+    of the picture that weighs a sample's pixels in the loss, where it has one; `side` reduces larger pictures to this
+    shorter side, in pixels (0: as they are).
     """
 
     folder: str
@@ -29,17 +31,20 @@ class DataSet:
     given: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
     limit: int = 0
+    mask: str = ""
+    side: int = 0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What to train, on what, for how long. `stage` is "vae", "base" or "team".
+    """What to train, on what, for how long. `stage` is "vae", "base" or "team"; the defaults are the published recipe of
+    a team (arXiv 2510.05532).
 
     Training ends after `steps` optimiser steps or `minutes` of wall clock (0: no limit), whichever comes first, and the
-    learning rate falls to zero over the same span. `crop` is in pixels; `batch` counts images per forward pass, of which
-    `accumulate` make one optimiser step. `network` holds the diffusers configuration of the network that the stage
-    trains; for a team it holds the teammates, the rank and so on. `precision` "bfloat16" computes in mixed precision: the
-    parameters stay float32.
+    learning rate falls to zero over the same span. `crop` is in pixels; `batch` counts images per forward pass and
+    process, of which `accumulate` make one optimiser step. `network` holds the diffusers configuration of the network that
+    the stage trains; for a team it holds the teammates, the rank and so on. `precision` "bfloat16" computes in mixed
+    precision: the parameters that train stay float32; `weights` is the precision of a team's frozen base (empty: the same).
     """
 
     stage: str
@@ -47,22 +52,40 @@ class TrainConfig:
     data: tuple[DataSet, ...]
     network: dict[str, Any]
     base: str = ""
+    validation: tuple[DataSet, ...] = ()
     resume: bool = True
     seed: int = 0
-    steps: int = 10_000
+    steps: int = 4000
     minutes: float = 0.0
-    batch: int = 8
-    accumulate: int = 1
-    crop: int = 128
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
+    batch: int = 1
+    accumulate: int = 16
+    crop: int = 512
+    optimizer: str = "prodigy"
+    learning_rate: float = 1.0
+    schedule: str = "cosine"
+    warmup: int = 0
     weight_decay: float = 1e-4
-    warmup: int = 100
     clip: float = 1.0
     save_every: int = 500
+    samples: int = 4
+    sample_steps: int = 20
+    tensorboard: bool = True
+    device: str = "auto"
     threads: int = 0
-    precision: str = "float32"
+    precision: str = "bfloat16"
+    weights: str = ""
+    checkpointing: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+
+
+ONE_OF = {
+    "stage": ("vae", "base", "team"),
+    "optimizer": ("prodigy", "adamw"),
+    "schedule": ("cosine", "constant"),
+    "precision": ("float32", "bfloat16"),
+    "weights": ("", "float32", "bfloat16"),
+}
+"""The values that some keys can have."""
 
 
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
@@ -74,15 +97,23 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"The training configuration {path} cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"The training configuration {path} is not TOML: {error}.") from error
     values |= {key: value for key, value in overrides.items() if value is not None}
-    values["data"] = tuple(_build(DataSet, entry, "data") for entry in values.get("data", ()))
-    config = _build(TrainConfig, values, str(path))
-    return _checked(config)
+    for key in ("data", "validation"):
+        values[key] = tuple(build(DataSet, entry, f"[[{key}]]") for entry in _tables(values, key))
+    return checked(build(TrainConfig, values, str(path)))
 
 
-def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+def _tables(values: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    tables = values.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError(f"{key} is not a list of tables; write [[{key}]] above each data set.")
+    return tables
+
+
+def build(kind: type, values: dict[str, Any], where: str) -> Any:
+    """A dataclass from a TOML table; `where` begins the sentence of the `ConfigError` about a wrong key or type."""
     known = {f.name: f for f in dataclasses.fields(kind)}
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -90,17 +121,60 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
     missing = [n for n, f in known.items() if n not in values and f.default is f.default_factory is dataclasses.MISSING]
     if missing:
         raise ConfigError(f"{where}: the key {missing[0]!r} is missing.")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _typed(name, value, hints[name], where) for name, value in values.items()})
 
 
-def _checked(config: TrainConfig) -> TrainConfig:
-    if config.stage not in ("vae", "base", "team"):
-        raise ConfigError(f"stage is {config.stage!r}; expected vae, base or team.")
-    if config.precision not in ("float32", "bfloat16"):
-        raise ConfigError(f"precision is {config.precision!r}; expected float32 or bfloat16.")
-    for name in ("steps", "batch", "accumulate", "crop", "save_every"):
-        if not isinstance(getattr(config, name), int) or getattr(config, name) < 1:
+NAMES = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false", dict: "a table", tuple: "a list"}
+
+
+def _typed(name: str, value: Any, hint: Any, where: str) -> Any:
+    """The value as its annotation says, lists as tuples; raises `ConfigError` for one of another type."""
+    kind = typing.get_origin(hint) or hint
+    value = _tuples(value)
+    if kind is typing.Any or kind is types.UnionType:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{where}: {name} is {value!r}; expected {NAMES.get(kind, kind.__name__)}.")
+    inner = typing.get_args(hint)
+    if kind is tuple and inner:
+        return tuple(_typed(name, entry, inner[0], where) for entry in value)
+    if kind is dict and inner:
+        return {key: _typed(f"{name}.{key}", entry, inner[1], where) for key, entry in value.items()}
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def checked(config: TrainConfig) -> TrainConfig:
+    """The same configuration. Raises `ConfigError` for a value that cannot be."""
+    for name, values in ONE_OF.items():
+        if (value := getattr(config, name)) not in values:
+            raise ConfigError(f"{name} is {value!r}; expected {' or '.join(v for v in values if v)}.")
+    for name in ("steps", "batch", "accumulate", "crop", "save_every", "sample_steps"):
+        if getattr(config, name) < 1:
             raise ConfigError(f"{name} is {getattr(config, name)!r}; expected a whole number of at least 1.")
+    for name in ("minutes", "warmup", "weight_decay", "samples", "threads", "seed"):
+        if getattr(config, name) < 0:
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; expected 0 or more.")
+    for name in ("learning_rate", "clip"):
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"{name} is {getattr(config, name)!r}; expected a number above 0.")
+    if config.precision == "float32" and config.weights == "bfloat16":
+        raise ConfigError('weights are "bfloat16" but precision is "float32"; a coarser base needs precision = "bfloat16".')
+    return _checked_data(config)
+
+
+def _checked_data(config: TrainConfig) -> TrainConfig:
     if not config.data:
         raise ConfigError("No data: add at least one [[data]] table with a folder.")
+    for data in (*config.data, *config.validation):
+        if data.weight < 0 or data.limit < 0 or data.side < 0:
+            raise ConfigError(f"The data set {data.folder} has a weight, limit or side below 0.")
+    if not any(data.weight for data in config.data):
+        raise ConfigError("All data sets have the weight 0, so none would ever be drawn; give one a weight above 0.")
     return config

@@ -64,11 +64,3 @@ class CropSource:
         crop = crop[torch.from_numpy(self.random.permutation(3))]
         gamma, gain = 2.0 ** self.random.uniform(-0.8, 0.8), self.random.uniform(0.5, 1.2)
         return (((crop + 1) / 2).clamp(0, 1) ** gamma * gain).clamp(0, 1) * 2 - 1
-
-    def state(self) -> dict:
-        """The position of the random stream."""
-        return self.random.bit_generator.state
-
-    def restore(self, state: dict) -> None:
-        """Go on from `state`."""
-        self.random.bit_generator.state = state

@@ -3,37 +3,40 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import dataclasses
+import io
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 
-from .config import ConfigError, TrainConfig
-from .precision import mixed_precision
+from .config import TrainConfig
+from .errors import ConfigError, SaveError
+from .precision import mixed_precision, short_attention
+from .ranks import Ranks
+from .report import Report
+from .seeds import seed_everything
+from .state import State, read_state, write_state
+
+STATE = "state.safetensors"
 
 
 class Stage(Protocol):
-    """What the loop asks of a stage."""
+    """What the loop asks of a stage. One that can also show `pictures` or a `validation_loss` is asked for them."""
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """The parameters that train."""
 
-    def loss(self) -> torch.Tensor:
-        """The mean loss of one freshly drawn batch."""
+    def loss(self, number: int) -> torch.Tensor:
+        """The mean loss of the batch of this number; all that is random about it follows from the seed and the number."""
 
     def save(self, folder: Path) -> None:
-        """Write the trained network in its public format."""
-
-    def state(self) -> dict:
-        """Tensors and numbers that an exact resume needs beside the parameters."""
-
-    def restore(self, state: dict) -> None:
-        """Take back what `state` gave."""
+        """Write the trained network in its public format, whole or not at all."""
 
 
 def cosine(progress: float) -> float:
@@ -42,39 +45,40 @@ def cosine(progress: float) -> float:
 
 
 def make_optimizer(config: TrainConfig, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW, or Prodigy (arXiv 2306.06101) with the settings of the Teamwork paper; raises `ConfigError` for another name."""
+    """Prodigy (arXiv 2306.06101) with the settings of the Teamwork paper, or AdamW."""
     if config.optimizer == "adamw":
         return torch.optim.AdamW(
             parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
-    if config.optimizer == "prodigy":
-        from prodigyopt import Prodigy
+    from prodigyopt import Prodigy
 
-        return Prodigy(
-            parameters,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            safeguard_warmup=True,
-            use_bias_correction=True,
-        )
-    raise ConfigError(f"optimizer is {config.optimizer!r}; expected adamw or prodigy.")
+    settings = {"safeguard_warmup": True, "use_bias_correction": True, "weight_decay": config.weight_decay}
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it was told
+        return Prodigy(parameters, lr=config.learning_rate, **settings)
 
 
 class Trainer:
     """Runs a stage to the end of its budget, with exact resume.
 
-    The state file holds parameters, optimiser, random generators and the stage's own state, and is replaced in one
-    move, so that a full disk or a power cut leaves the last good one.
+    The state file holds parameters and optimiser, and is replaced in one move, so that a full disk, a killed process or a
+    power cut leave the last whole one. `stop()`, from a signal's handler, ends the run after the current step.
     """
 
-    def __init__(self, config: TrainConfig, stage: Stage, say: Callable[[str], None] = print) -> None:
-        self.config, self.stage, self.say = config, stage, say
+    def __init__(
+        self, config: TrainConfig, stage: Stage, say: Callable[[str], None] = print, ranks: Ranks | None = None
+    ) -> None:
+        self.config, self.stage, self.say, self.ranks = config, stage, say, ranks or Ranks("cpu")
         self.folder = Path(config.output)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.params = stage.parameters()
         self.optimizer = make_optimizer(config, self.params)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.norm = 0, 0.0, 0.0
         self.losses: list[float] = []
+        self.stopped = False
+
+    def stop(self, *_: Any) -> None:
+        """End after this step; everything is saved."""
+        self.stopped = True
 
     def progress(self) -> float:
         """Share of the budget that is spent: of the steps or of the minutes, whichever is further."""
@@ -82,66 +86,110 @@ class Trainer:
         return max(self.step / self.config.steps, by_time)
 
     def run(self) -> None:
-        """Train until the budget is spent; saves at the end, too."""
+        """Train until the budget is spent or the run is stopped; saves at the end, too. Raises `SaveError`."""
         self._resume()
-        while self.progress() < 1:
-            started = time.perf_counter()
-            self.losses.append(self._optimizer_step())
-            self.seconds += time.perf_counter() - started
-            self.step += 1
-            self._report()
-            if self.step % self.config.save_every == 0:
-                self.save()
-        self.save()
+        report = Report(self.config, self.step, self.say if self.ranks.first else None)
+        try:
+            while self.progress() < 1 and not self.stopped:
+                started = time.perf_counter()
+                self.losses.append(self._optimizer_step())
+                self.step += 1
+                self._agree(time.perf_counter() - started)
+                report.step(self)
+                if self.step % self.config.save_every == 0:
+                    self._save_and_show(report)
+            if self.step % self.config.save_every or not self.losses:
+                self._save_and_show(report)
+        finally:
+            report.close()
+
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        decay = cosine(self.progress()) if self.config.schedule == "cosine" else 1.0
+        return self.config.learning_rate * decay * min(1.0, (self.step + 1) / max(self.config.warmup, 1))
 
     def _optimizer_step(self) -> float:
-        rate = self.config.learning_rate * cosine(self.progress()) * min(1.0, (self.step + 1) / self.config.warmup)
-        for group in self.optimizer.param_groups:
+        rate = self.rate()
+        for group in self.optimizer.param_groups:  # where both optimisers read it, before every step
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for _ in range(self.config.accumulate):
-            with mixed_precision(self.config.precision):
-                loss = self.stage.loss() / self.config.accumulate
-            loss.backward()
-            total += float(loss.detach())
-        torch.nn.utils.clip_grad_norm_(self.params, self.config.clip)
+        total = sum(self._batch(self._number(part)) for part in range(self.config.accumulate))
+        self.ranks.average(self.params)
+        self.norm = float(torch.nn.utils.clip_grad_norm_(self.params, self.config.clip))
+        if not math.isfinite(self.norm):
+            raise ConfigError(
+                f"The gradient of step {self.step + 1} is not finite (learning rate {rate:.3g}): lower learning_rate, or look for "
+                f"broken pictures in the data; the last save in {self.folder} is whole."
+            )
         self.optimizer.step()
-        return total
+        return self.ranks.mean(total)[0]
 
-    def _report(self, every: int = 50) -> None:
-        if self.step % every:
-            return
-        mean = sum(self.losses[-every:]) / len(self.losses[-every:])
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": self.step, "loss": mean, "seconds": round(self.seconds, 1)}) + "\n")
-        self.say(f"step {self.step}  loss {mean:.4f}  {self.seconds / 60:.1f} min  {100 * self.progress():.0f} %")
+    def _number(self, part: int) -> int:
+        """The batch that this process takes: the parts of a step go round the processes."""
+        return (self.step * self.config.accumulate + part) * self.ranks.count + self.ranks.index
+
+    def _batch(self, number: int) -> float:
+        """Add a batch's share to the gradients; gives its share of the loss."""
+        seed_everything(self.config.seed, number)
+        precision, device = self.config.precision, self.ranks.device.type
+        with short_attention(precision, device):
+            with mixed_precision(precision, device):
+                loss = self.stage.loss(number) / self.config.accumulate
+            loss.backward()
+        return float(loss.detach())
+
+    def _agree(self, seconds: float) -> None:
+        """Count the time, and stop together."""
+        slowest, stopped = self.ranks.agree(seconds, float(self.stopped))
+        self.seconds += slowest
+        self.stopped = bool(stopped)
+
+    def _save_and_show(self, report: Report) -> None:
+        self.ranks.first_alone(self.save)
+        report.show(self)
 
     def save(self) -> None:
-        """Write the network in its public format, then the state for a resume."""
-        self.stage.save(self.folder)
-        state = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "parameters": [p.detach() for p in self.params],
-            "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "stage": self.stage.state(),
-        }
-        partial = self.folder / "state.pt.partial"
-        torch.save(state, partial)
-        os.replace(partial, self.folder / "state.pt")
+        """Write the network in its public format, then the state for a resume. Raises `SaveError` if the disk is full."""
+        state = State(self.step, self.seconds, list(self.params), self.optimizer.state_dict(), settings_of(self.config))
+        try:
+            self.stage.save(self.folder)
+            write_state(self.folder / STATE, state)
+        except (OSError, SafetensorError) as error:
+            raise SaveError(
+                f"The training in {self.folder} cannot be saved at step {self.step} ({error}). What was saved before is whole: "
+                "make room and run the same command to go on from there."
+            ) from error
 
     def _resume(self) -> None:
-        path = self.folder / "state.pt"
+        path = self.folder / STATE
         if not (self.config.resume and path.exists()):
             return
-        state = torch.load(path, weights_only=True)
-        self.step, self.seconds = state["step"], state["seconds"]
+        state = read_state(path)
+        self._check(path, state)
+        self.step, self.seconds = state.step, state.seconds
         with torch.no_grad():
-            for parameter, saved in zip(self.params, state["parameters"], strict=True):
+            for parameter, saved in zip(self.params, state.parameters, strict=True):
                 parameter.copy_(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        self.stage.restore(state["stage"])
-        self.say(f"resumed at step {self.step}")
+        self.optimizer.load_state_dict(state.optimizer)
+        if self.ranks.first:
+            self.say(f"resumed at step {self.step}{changes(state.settings, settings_of(self.config))}")
+
+    def _check(self, path: Path, state: State) -> None:
+        before = state.settings.get("optimizer")
+        shapes = [tuple(p.shape) for p in state.parameters] == [tuple(p.shape) for p in self.params]
+        if before != self.config.optimizer or not shapes:
+            reason = f"with {before}" if shapes else "for a network of other sizes"
+            raise ConfigError(f"{path} is of a run {reason}; choose another output, or begin anew with --fresh.")
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """What a run was told that changes its numbers, as JSON keeps it."""
+    told = dataclasses.asdict(config)
+    kept = ("seed", "steps", "minutes", "batch", "accumulate", "crop", "optimizer", "learning_rate", "schedule", "warmup")
+    return {name: told[name] for name in (*kept, "weight_decay", "clip", "precision")}
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What is set otherwise than in the run that is taken up."""
+    differing = [f"{name} was {before[name]}" for name in now if name in before and before[name] != now[name]]
+    return f" (set otherwise: {', '.join(differing)})" if differing else ""

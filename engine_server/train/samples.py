@@ -1,128 +1,81 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Samples for a team: folders of channel pictures, any subset per sample, kept as latents."""
+"""Samples for a team: batches of latent crops from heterogeneous data sets, each sample with the channels that it has."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 
-from ..diffusion.base import Base
-from ..teamwork.pictures import as_picture, to_pixels
-from .config import ConfigError, DataSet
-from .precision import mixed_precision
+from .config import DataSet
+from .errors import ConfigError
+from .files import Sample, find_samples
+from .latents import MASK, LatentCache, Picture
 
 Tensor = torch.Tensor
 
 
-def sample_files(data: DataSet) -> dict[str, dict[str, list[Path]]]:
-    """`{sample: {channel: files}}` of a set; several files may stand for one channel (a flash and a daylight photo).
+@dataclass(frozen=True)
+class Batch:
+    """Latents of each channel, B x C x h x w, and the weight of each cell, B x 1 x h x w (None: all count the same)."""
 
-    A channel that `rename` maps files to takes no file of its own name. Raises `ConfigError` for an empty folder.
-    """
-    taken = set(data.rename.values())
-    samples: dict[str, dict[str, list[Path]]] = {}
-    for path in sorted(Path(data.folder).glob("*/*.png")):
-        channel = data.rename.get(path.stem, "" if path.stem in taken else path.stem)
-        if channel:
-            samples.setdefault(path.parent.name, {}).setdefault(channel, []).append(path)
-    if not samples:
-        raise ConfigError(f"The data folder {data.folder} holds no <sample>/<channel>.png.")
-    return samples
+    latents: dict[str, Tensor]
+    weight: Tensor | None = None
 
-
-class LatentCache:
-    """Latents of picture files, encoded once and kept beside the run, so that a restart does not encode again.
-
-    Pictures with the same pixels (a map that is one colour) are kept once. The file holds one block for each shape of
-    latents, and in its metadata which picture is which row of which block.
-    """
-
-    def __init__(self, base: Base, path: Path, precision: str = "float32", say: Callable[[str], None] = print) -> None:
-        self.base, self.path, self.precision, self.say = base, path, precision, say
-        self.blocks: list[Tensor] = []
-        self.places: dict[str, tuple[int, int]] = {}
-        if path.exists():
-            self._read()
-
-    def fill(self, files: list[Path], batch: int = 8) -> None:
-        """Encode those files that are not there yet."""
-        missing = [f for f in dict.fromkeys(files) if str(f) not in self.places]
-        by_size: dict[tuple[int, int], list[Path]] = {}
-        for file in missing:
-            with Image.open(file) as picture:
-                by_size.setdefault(picture.size, []).append(file)
-        for alike in by_size.values():
-            self._add_block(alike, batch)
-        if missing:
-            self.save()
-
-    def save(self) -> None:
-        """Write the cache in one move, so that a run that is stopped meanwhile leaves the last whole one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        blocks = {str(i): block for i, block in enumerate(self.blocks)}
-        save_file(blocks, partial, metadata={"places": json.dumps(self.places)})
-        os.replace(partial, self.path)
-
-    def _read(self) -> None:
-        with safe_open(self.path, "pt") as file:
-            self.places = {name: tuple(place) for name, place in json.loads(file.metadata()["places"]).items()}
-            self.blocks = [file.get_tensor(str(i)) for i in range(len(file.keys()))]
-
-    def _add_block(self, files: list[Path], batch: int) -> None:
-        """One tensor for all: single rows, allocated between an encoder's large buffers, would tear the memory apart."""
-        digests = {file: hashlib.sha256(file.read_bytes()).digest() for file in files}
-        unique = list({digest: file for file, digest in reversed(digests.items())}.values())[::-1]
-        row = {digests[file]: i for i, file in enumerate(unique)}
-        block = None
-        for start in range(0, len(unique), batch):
-            latents = self._encode(unique[start : start + batch])
-            block = latents.new_empty(len(unique), *latents.shape[1:]) if block is None else block
-            block[start : start + len(latents)] = latents
-            if start % 2000 < batch <= start:
-                self.say(f"{start} of {len(unique)} pictures encoded")
-        self.places |= {str(file): (len(self.blocks), row[digest]) for file, digest in digests.items()}
-        self.blocks.append(block)
-
-    def _encode(self, files: list[Path]) -> Tensor:
-        pictures = [as_picture(f.stem, np.asarray(Image.open(f))) for f in files]
-        with torch.no_grad(), mixed_precision(self.precision):
-            return self.base.encode(to_pixels(pictures)).half()
-
-    def __getitem__(self, path: Path) -> Tensor:
-        block, row = self.places[str(path)]
-        return self.blocks[block][row].float()
+    @property
+    def names(self) -> list[str]:
+        """The channels."""
+        return list(self.latents)
 
 
 class SampleSet:
-    """One data set in memory."""
+    """One data set: its samples, grouped by the channels that they have.
 
-    def __init__(self, data: DataSet, cache: LatentCache, channels: set[str]) -> None:
+    A batch runs through the network with the same teammates active in all its images. So its samples come from one
+    group, which is drawn as often as it has samples: every sample is drawn alike, with all that it has.
+    """
+
+    def __init__(self, data: DataSet, cache: LatentCache, channels: set[str], outputs: set[str], smallest: int = 1) -> None:
+        """Raises `ConfigError` for data that do not fit (see `find_samples`), and if no sample has one of `outputs`."""
         self.data, self.cache = data, cache
-        found = list(sample_files(data).values())[: data.limit or None]
-        self.samples = [{c: f for c, f in s.items() if c in channels} for s in found]
-        cache.fill([f for sample in self.samples for files in sample.values() for f in files])
+        found = find_samples(data, channels, smallest)
+        wanted = set(data.wanted or outputs) & outputs
+        self.samples = [sample for sample in found if wanted & set(sample.channels)]
+        if not self.samples:
+            has = ", ".join(sorted({name for sample in found for name in sample.channels}))
+            raise ConfigError(f"{data.folder} holds samples with only {has}, none of which the team shall make.")
+        self.groups: dict[tuple[str, ...], list[Sample]] = {}
+        for sample in self.samples:
+            self.groups.setdefault(tuple(sample.channels), []).append(sample)
 
-    def draw(self, count: int, cells: int, random: np.random.Generator) -> tuple[list[str], Tensor]:
-        """Latent crops of `count` random samples: channel names, and channels x count x C x cells x cells.
+    @property
+    def pictures(self) -> list[Picture]:
+        """All that has to be encoded."""
+        return [p for sample in self.samples for p in self._of(sample)]
 
-        Only the channels that all the drawn samples have are given.
-        """
-        chosen = [self.samples[i] for i in random.integers(len(self.samples), size=count)]
-        names = sorted(set.intersection(*(set(sample) for sample in chosen)))
-        stacks = [self._crop(sample, names, cells, random) for sample in chosen]
-        return names, torch.stack(stacks, dim=1)
+    def _of(self, sample: Sample) -> list[Picture]:
+        side = self.data.side
+        pictures = [Picture(f, channel, side) for channel, files in sample.channels.items() for f in files]
+        return pictures + ([Picture(sample.mask, MASK, side)] if sample.mask else [])
 
-    def _crop(self, sample: dict[str, list[Path]], names: list[str], cells: int, random: np.random.Generator) -> Tensor:
-        latents = torch.stack([self.cache[sample[n][random.integers(len(sample[n]))]] for n in names])
-        y, x = (2 * int(random.integers(0, max(0, s - cells) // 2 + 1)) for s in latents.shape[-2:])
-        return latents[..., y : y + cells, x : x + cells]
+    def draw(self, count: int, cells: int, random: np.random.Generator) -> Batch:
+        """Crops of cells x cells of `count` samples that have the same channels."""
+        first = self.samples[random.integers(len(self.samples))]
+        group = self.groups[tuple(first.channels)]
+        chosen = [first] + [group[random.integers(len(group))] for _ in range(count - 1)]
+        crops = [self._crop(sample, cells, random) for sample in chosen]
+        latents = {name: torch.stack([crop[name] for crop in crops]) for name in first.channels}
+        if all(sample.mask is None for sample in chosen):
+            return Batch(latents)
+        return Batch(latents, torch.stack([crop[MASK] for crop in crops]))
+
+    def _crop(self, sample: Sample, cells: int, random: np.random.Generator) -> dict[str, Tensor]:
+        files = {name: files[random.integers(len(files))] for name, files in sample.channels.items()}
+        whole = {name: self.cache[Picture(file, name, self.data.side)] for name, file in files.items()}
+        height, width = next(iter(whole.values())).shape[-2:]
+        whole[MASK] = torch.ones(1, height, width)
+        if sample.mask:
+            whole[MASK] = self.cache[Picture(sample.mask, MASK, self.data.side)]
+        y, x = (2 * int(random.integers(0, (s - cells) // 2 + 1)) for s in (height, width))
+        return {name: rows[..., y : y + cells, x : x + cells] for name, rows in whole.items()}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,19 @@ from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from ..teamwork.config import TeamConfig
 from ..teamwork.inject import adapters, attach, profile_layers
-from .config import ConfigError, DataSet, TrainConfig
-from .flow import draw_sigmas, flow_loss, noised
-from .samples import LatentCache, SampleSet
+from .config import DataSet, TrainConfig, build
+from .errors import ConfigError
+from .latents import LatentCache
+from .objectives import objective_for
+from .options import TeamOptions, options_of
+from .precision import mixed_precision
+from .ranks import Ranks
+from .samples import Batch, SampleSet
+from .seeds import Seeds, seeds
+from .show import forget, show
 
 Tensor = torch.Tensor
+VALIDATION_BATCHES = 16
 
 
 def choose(
@@ -40,100 +49,155 @@ def choose(
 
 
 def warm_start(network: torch.nn.Module, team: TeamConfig, earlier: Checkpoint) -> None:
-    """Copy what an earlier team of the same rank has learnt for the teammates that both have, by name."""
+    """Copy what an earlier team of the same rank has learnt for the teammates that both have, by name.
+
+    Raises `ConfigError` if the two have nothing in common.
+    """
     pairs = [(i, earlier.config.teammates.index(n)) for i, n in enumerate(team.teammates) if n in earlier.config.teammates]
-    if earlier.config.rank != team.rank or not pairs:
-        raise ConfigError(f"{earlier.path} has rank {earlier.config.rank} and teammates {', '.join(earlier.config.teammates)}.")
+    own = adapters(network)
+    if earlier.config.rank != team.rank or not pairs or set(own) != set(earlier.layers):
+        teammates = ", ".join(earlier.config.teammates)
+        raise ConfigError(
+            f"options.start: {earlier.path} has rank {earlier.config.rank}, teammates {teammates} and {len(earlier.layers)} "
+            f"layers; expected rank {team.rank}, one of {', '.join(team.teammates)} and the same {len(own)} layers."
+        )
     here, there = (list(column) for column in zip(*pairs, strict=True))
     with torch.no_grad():
-        for layer, adapter in adapters(network).items():
+        for layer, adapter in own.items():
             for name, parameter in adapter.named_parameters():
-                parameter[here] = earlier.layers[layer][name][there]
+                parameter[here] = earlier.layers[layer][name][there].to(parameter)
+
+
+def team_config(config: TrainConfig) -> TeamConfig:
+    """The team that [network] describes; `base_model` is the base unless it is said otherwise. Raises `ConfigError`."""
+    return build(TeamConfig, {"base_model": config.base} | config.network, "[network]")
 
 
 class TeamStage:
-    """Loss on the rows of wanted teammates only; all images of a batch have the same teammates active.
+    """Loss on the rows of wanted teammates only; all images of a batch have the same teammates active."""
 
-    `options.sizes` may list pairs of crop and batch, from which each step takes one, so that a team learns pictures of
-    several sizes. `options.emphasis` weighs channels against each other; `options.start` is a checkpoint whose teammates
-    of the same names the team starts from. With `options.zero_start` the noise at level 1 is zero (see `Team`).
-    """
-
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
+        """Raises `ConfigError` or `TeamError` where the configuration, the data or the base do not fit each other."""
         torch.manual_seed(config.seed)
-        self.config = config
-        self.base = load_base(config.base)
-        self.base.network.train()
-        self.team = TeamConfig(**{k: v for k, v in config.network.items()} | {"base_model": config.base})
-        self.roster = attach(self.base.network, profile_layers(self.base.network, self.team.family), self.team)
-        if start := config.options.get("start"):
-            warm_start(self.base.network, self.team, read_checkpoint(start))
+        ranks = ranks or Ranks("cpu")
+        self.config, self.options = config, options_of(config)
+        self.team = team_config(config)
+        self.base = load_base(config.base, str(ranks.device), getattr(torch, config.weights or config.precision))
+        self._attach()
+        self.objective = objective_for(self.base, self.options.weighting)
+        self.sizes = self.options.sizes or ((config.crop, config.batch),)
+        self._check_sizes()
         cache = LatentCache(
-            self.base, Path(config.options.get("latents", f"{config.output}/latents.safetensors")), config.precision
+            self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say
         )
-        channels = {*self.team.inputs, *self.team.outputs}
-        self.sets = [SampleSet(data, cache, channels) for data in config.data]
-        weights = np.array([data.weight for data in config.data])
-        self.weights = weights / weights.sum()
-        self.emphasis = config.options.get("emphasis", {})
-        self.sizes = config.options.get("sizes", [[config.crop, config.batch]])
-        self.random = np.random.default_rng(config.seed)
-        self.noise = torch.Generator().manual_seed(config.seed)
+        self.sets, self.validation = (self._sets(sets, cache) for sets in (config.data, config.validation))
+        ranks.first_alone(lambda: cache.fill([p for s in (*self.sets, *self.validation) for p in s.pictures]))
+        cache.open()
+        self.weights = np.array([data.weight for data in config.data])
+        self.weights = self.weights / self.weights.sum()
+
+    def _attach(self) -> None:
+        network = self.base.network
+        network.train()
+        if self.config.checkpointing:
+            network.enable_gradient_checkpointing()
+        self.roster = attach(network, profile_layers(network, self.team.family), self.team)
+        if self.options.start:
+            warm_start(network, self.team, read_checkpoint(self.options.start))
+
+    def _check_sizes(self) -> None:
+        multiple, largest = self.base.multiple, self.base.largest
+        for crop, _ in self.sizes:
+            if crop % multiple or (largest and crop // self.base.factor > largest):
+                limit = f" of at most {largest * self.base.factor}" if largest else ""
+                raise ConfigError(f"crop is {crop}; {self.base.name} takes multiples of {multiple} pixels{limit}.")
+
+    def _sets(self, sets: tuple[DataSet, ...], cache: LatentCache) -> list[SampleSet]:
+        channels, smallest = {*self.team.inputs, *self.team.outputs}, max(crop for crop, _ in self.sizes)
+        return [SampleSet(data, cache, channels, set(self.team.outputs), smallest) for data in sets]
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """The adapters'."""
         return [p for adapter in adapters(self.base.network).values() for p in adapter.parameters()]
 
-    def loss(self) -> Tensor:
-        """One batch from one data set."""
-        chosen = self.sets[self.random.choice(len(self.sets), p=self.weights)]
-        crop, batch = self.sizes[self.random.integers(len(self.sizes))]
-        names, latents = chosen.draw(batch, crop // self.base.factor, self.random)
-        keep = self.config.options.get("keep", 0.5)
-        given, wanted = choose(chosen.data, names, self.team, self.random, keep)
-        return self._loss(given, wanted, dict(zip(names, latents, strict=True)))
+    def loss(self, number: int) -> Tensor:
+        """Of the batch of this number, from one data set.
 
-    def _loss(self, given: list[str], wanted: list[str], latents: dict[str, Tensor]) -> Tensor:
+        The teammates stay active afterwards: gradient checkpointing runs parts of the network again in the backward pass.
+        """
+        streams = seeds(self.config.seed, number)
+        chosen = self.sets[streams.choices.choice(len(self.sets), p=self.weights)]
+        return self._loss(chosen, streams, self.options.keep)
+
+    @torch.no_grad()
+    def validation_loss(self) -> float | None:
+        """Mean over the same few batches of the validation sets each time, with all channels; None without such sets."""
+        if not self.validation:
+            return None
+        losses = []
+        forget(self.base.network)
+        for number in range(VALIDATION_BATCHES):
+            with mixed_precision(self.config.precision, self.base.device.type):
+                chosen = self.validation[number % len(self.validation)]
+                losses.append(float(self._loss(chosen, seeds(self.config.seed, number, stream=1), keep=1.0)))
+        return sum(losses) / len(losses)
+
+    def _loss(self, chosen: SampleSet, streams: Seeds, keep: float) -> Tensor:
+        crop, count = self.sizes[streams.choices.integers(len(self.sizes))]
+        batch = chosen.draw(count, crop // self.base.factor, streams.choices)
+        given, wanted = choose(chosen.data, batch.names, self.team, streams.choices, keep)
+        return self.loss_of(batch, given, wanted, streams.noise)
+
+    def loss_of(self, batch: Batch, given: list[str], wanted: list[str], generator: torch.Generator) -> Tensor:
+        """Mean squared error of the wanted rows, weighed by channel, noise level and pixel."""
         active = {f"{n}.in" for n in given} | {f"{n}.out" for n in wanted}
-        order = [i for i, name in enumerate(self.team.teammates) if name in active]
+        order = tuple(i for i, name in enumerate(self.team.teammates) if name in active)
         names = [self.team.teammates[i] for i in order]
-        clean = torch.stack([latents[name.rpartition(".")[0]] for name in names])
+        clean = torch.stack([batch.latents[name.rpartition(".")[0]] for name in names])
         is_wanted = torch.tensor([name.endswith(".out") for name in names])
-        noise = torch.randn(clean.shape, generator=self.noise)
-        sigma = draw_sigmas(clean.shape[1], self.config.options.get("start_share", 0.5), self.noise)
-        if self.config.options.get("zero_start"):
-            noise = torch.where(sigma[:, None, None, None] == 1, 0.0, noise)
-        rows = torch.where(is_wanted[:, None, None, None, None], noised(clean, noise, sigma[:, None, None, None]), clean)
-        velocity = self._predict(rows, sigma, tuple(order))
-        weight = torch.tensor([self.emphasis.get(name.removesuffix(".out"), 1.0) for name in names if name.endswith(".out")])
-        return flow_loss(velocity[is_wanted], clean[is_wanted], noise[is_wanted], weight / weight.mean())
+        level, noise = self._noise(clean, generator)
+        spread = level[:, None, None, None]
+        rows = torch.where(is_wanted[:, None, None, None, None], self.objective.noised(clean, noise, spread), clean)
+        answer = self._predict(rows, self.objective.timestep(level), order)[is_wanted.to(self.base.device)].float()
+        target = self.objective.target(clean, noise, spread)[is_wanted]
+        weight = self._weight([name for name in names if name.endswith(".out")], level, batch.weight)
+        return ((answer - target.to(answer.device)).square() * weight.to(answer.device)).mean()
 
-    def _predict(self, rows: Tensor, sigma: Tensor, order: tuple[int, ...]) -> Tensor:
-        flat = rows.flatten(0, 1)  # teammate-major, as the coordination expects
+    def _noise(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A noise level for each image, and noise for every row, drawn on the CPU so that they are the same everywhere."""
+        level, highest = self.objective.draw(clean.shape[1], self.options.start_share, generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        if strength := self.options.offset_noise:
+            noise += strength * torch.randn(*clean.shape[:3], 1, 1, generator=generator)
+        return level, torch.where(highest[:, None, None, None], 0.0, noise) if self.options.zero_start else noise
+
+    def _weight(self, wanted: list[str], level: Tensor, pixels: Tensor | None) -> Tensor:
+        """Rows x images x 1 x h x w, or x 1 x 1 x 1; the channels' emphasis has the mean 1 over those that are wanted."""
+        rows = torch.tensor([self.options.emphasis.get(name.removesuffix(".out"), 1.0) for name in wanted])
+        weight = (rows / rows.mean())[:, None, None, None, None] * self.objective.weight(level)[:, None, None, None]
+        return weight if pixels is None else weight * pixels
+
+    def _predict(self, rows: Tensor, timestep: Tensor, order: tuple[int, ...]) -> Tensor:
+        flat = rows.flatten(0, 1).to(self.base.device, self.base.dtype)  # teammate-major, as the coordination expects
         conditions = self.base.conditions(len(flat), *(side * self.base.factor for side in flat.shape[-2:]))
-        timesteps = (sigma * 1000).expand(len(order), -1).flatten()
-        with self.roster.working(order):
-            return self.base.predict(flat, timesteps, conditions).view(rows.shape)
+        self.roster.active = order
+        timesteps = timestep.expand(len(order), -1).flatten().to(self.base.device)
+        return self.base.predict(flat, timesteps, conditions).view(rows.shape)
 
     def save(self, folder: Path) -> None:
         """The adapter in the public format."""
         save_checkpoint(folder / "team.safetensors", self.base.network, self.team)
 
-    def state(self) -> dict:
-        """Both random streams."""
-        return {"random": self.random.bit_generator.state, "noise": self.noise.get_state()}
-
-    def restore(self, state: dict) -> None:
-        """Go on from `state`."""
-        self.random.bit_generator.state = state["random"]
-        self.noise.set_state(state["noise"])
+    def pictures(self) -> dict[str, np.ndarray]:
+        """What the team makes of a few samples, beside the truth (see `show`)."""
+        return show(self)
 
 
-def stage_for(config: TrainConfig) -> object:
+def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> object:
     """The stage that a configuration names; raises `ConfigError` if it does not fit."""
     from .base import BaseStage
     from .vae import VaeStage
 
     if config.stage != "vae" and not config.base:
-        raise ConfigError(f"The stage {config.stage} needs `base`, the folder of the stage before.")
-    return {"vae": VaeStage, "base": BaseStage, "team": TeamStage}[config.stage](config)
+        raise ConfigError(f"The stage {config.stage} needs `base`, the folder of the stage before or a base's name.")
+    return {"vae": VaeStage, "base": BaseStage, "team": TeamStage}[config.stage](config, ranks, say)

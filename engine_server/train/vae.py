@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderDC
 
+from ..whole import whole_folder
 from .config import TrainConfig
 from .images import CropSource
+from .options import options_of
 from .principal import start_from_components
+from .ranks import Ranks
+from .seeds import seeds
 
 
 def gradient_l1(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -24,36 +29,35 @@ class VaeStage:
     The latents get a little noise in training, so that the decoder forgives the errors of a denoiser.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
         torch.manual_seed(config.seed)
-        self.config = config
-        self.source = CropSource(config.data, config.crop, config.seed, config.options.get("recolour", 0.5))
+        self.config, self.options = config, options_of(config)
+        self.device = ranks.device if ranks else torch.device("cpu")
+        self.source = CropSource(config.data, config.crop, config.seed, self.options.recolour)
         self.vae = AutoencoderDC.from_config(config.network).to(memory_format=torch.channels_last)
         start_from_components(self.vae, self.source.batch(512))
-        self.noise = config.options.get("noise", 0.02)
+        self.vae.to(self.device)
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """All of the autoencoder's."""
         return list(self.vae.parameters())
 
-    def loss(self) -> torch.Tensor:
+    def loss(self, number: int) -> torch.Tensor:
         """One batch."""
-        images = self.source.batch(self.config.batch).to(memory_format=torch.channels_last)
+        random = seeds(self.config.seed, number)
+        self.source.random = random.choices
+        images = self.source.batch(self.config.batch).to(self.device, memory_format=torch.channels_last)
         latents = self.vae.encode(images).latent
-        result = self.vae.decode(latents + self.noise * torch.randn_like(latents)).sample
+        noise = torch.randn(latents.shape, generator=random.noise).to(latents)
+        result = self.vae.decode(latents + self.options.noise * noise).sample
         return (result - images).abs().mean() + 0.5 * gradient_l1(result, images)
 
     @torch.no_grad()
     def save(self, folder: Path) -> None:
         """Diffusers layout; the scale factor is measured so that latents have unit mean square."""
-        latents = torch.cat([self.vae.encode(self.source.batch(8)).latent for _ in range(16)])
+        self.source.random = seeds(self.config.seed, 0, stream=1).choices
+        crops = (self.source.batch(8).to(self.device) for _ in range(16))
+        latents = torch.cat([self.vae.encode(crop).latent for crop in crops])
         self.vae.register_to_config(scaling_factor=1 / float(latents.square().mean().sqrt()))
-        self.vae.save_pretrained(folder / "vae")
-
-    def state(self) -> dict:
-        """The data position."""
-        return {"source": self.source.state()}
-
-    def restore(self, state: dict) -> None:
-        """Go on from `state`."""
-        self.source.restore(state["source"])
+        with whole_folder(folder / "vae") as place:
+            self.vae.save_pretrained(place)

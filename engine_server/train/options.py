@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the table [options] of a training configuration may hold, stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .config import TrainConfig, build
+from .errors import ConfigError
+
+
+@dataclass(frozen=True)
+class VaeOptions:
+    """`recolour`: the share of crops that get another colouring; `noise`: how much noise latents get before decoding."""
+
+    recolour: float = 0.5
+    noise: float = 0.02
+
+
+@dataclass(frozen=True)
+class BaseOptions:
+    """`pool`: how many crops are encoded; `start_share`: of noise levels that are exactly 1; `shift`: of the scheduler."""
+
+    pool: int = 4000
+    start_share: float = 0.2
+    shift: float = 1.0
+    recolour: float = 0.5
+
+
+@dataclass(frozen=True)
+class TeamOptions:
+    """How a team meets its samples.
+
+    `keep` is the share of batches with all channels that their samples have; the others get random subsets.
+    `offset_noise` is the strength of the noise that all cells of a latent channel share; `start_share` the share of noise
+    levels at their highest; with `zero_start` the noise there is zero (see `Team`). `weighting` weighs noise levels:
+    "sigma_sqrt" (x0 by sigma^-2), "unit" (x0 by 1) or "auto", as published for the base. `emphasis` weighs channels against
+    each other. `sizes` lists pairs of crop and batch, from which each batch takes one (empty: the run's own). `start` is a
+    checkpoint whose teammates of the same names the team starts from; `latents` the file of encoded pictures (empty:
+    beside the result).
+    """
+
+    keep: float = 0.5
+    offset_noise: float = 0.1
+    start_share: float = 0.0
+    zero_start: bool = False
+    weighting: str = "auto"
+    emphasis: dict[str, float] = field(default_factory=dict)
+    sizes: tuple[tuple, ...] = ()
+    start: str = ""
+    latents: str = ""
+
+
+KINDS = {"vae": VaeOptions, "base": BaseOptions, "team": TeamOptions}
+
+
+def options_of(config: TrainConfig) -> VaeOptions | BaseOptions | TeamOptions:
+    """The options of the configured stage; raises `ConfigError` for one that it does not have."""
+    options = build(KINDS[config.stage], config.options, f"[options] of the stage {config.stage}")
+    if isinstance(options, TeamOptions):
+        _check(options)
+    return options
+
+
+def _check(options: TeamOptions) -> None:
+    if options.weighting not in ("auto", "sigma_sqrt", "unit"):
+        raise ConfigError(f"options.weighting is {options.weighting!r}; expected auto, sigma_sqrt or unit.")
+    if not all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in options.sizes):
+        raise ConfigError(f"options.sizes is {options.sizes!r}; expected pairs of crop and batch, such as [[256, 2], [512, 1]].")
+    for name in ("keep", "start_share"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise ConfigError(f"options.{name} is {getattr(options, name)!r}; expected a number from 0 to 1.")
