@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import threading
 import time
@@ -24,6 +25,7 @@ RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 STEPS = 5
 RAW_PROGRESS = (24, 1)
 """The first pip that counts bytes for programs."""
+USUAL_DOWNLOAD = 500e6
 TRIAL = """
 import json, sys
 import torch, engine_server
@@ -176,7 +178,7 @@ class Setup:
 
         def hear(line: str) -> bool:
             passing = talk.hear(line)
-            self._show(step, f"{title}: {talk.line}" if talk.line else title, talk.factor)
+            self._show(step, f"{title}: {talk.line}" if talk.line else title, _part(talk.bytes))
             return passing
 
         self._show(step, title)
@@ -199,6 +201,11 @@ class Setup:
 
     def _see_log(self) -> str:
         return f"The log is {log_file(self.plan.home)}."
+
+
+def _part(downloaded: int) -> float:
+    """How far a step is that has downloaded so many bytes of an unknown number: it always grows, and never arrives."""
+    return 1.0 - math.exp(-downloaded / USUAL_DOWNLOAD)
 
 
 def _pip_version(python: Path) -> tuple[int, ...]:

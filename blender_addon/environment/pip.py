@@ -29,11 +29,11 @@ MEGABYTE = 1e6
 
 
 class PipTalk:
-    """Follows what pip says: `line` and `factor` are for the user, `errors` what went wrong."""
+    """Follows what pip says: `line` is for the user, `bytes` have been downloaded."""
 
     def __init__(self) -> None:
-        self.line, self.factor = "", 0.0
-        self._what = ""
+        self.line, self.bytes = "", 0
+        self._what, self._before = "", 0
         self._last: list[str] = []
 
     def hear(self, line: str) -> bool:
@@ -46,12 +46,12 @@ class PipTalk:
         told = _TOLD.match(line)
         if told:
             self._what = f"{_VERBS.get(told[1], told[1])} {_short(told[2])}"
-            self.line, self.factor = self._what, 0.0
+            self.line, self._before = self._what, self.bytes
         return False
 
     def _count(self, done: int, total: int) -> None:
         if total:
-            self.factor = min(done / total, 1.0)
+            self.bytes = self._before + done
             self.line = f"{self._what}, {done / MEGABYTE:.0f} of {total / MEGABYTE:.0f} MB"
 
     def cause(self) -> str:

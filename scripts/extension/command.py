@@ -6,10 +6,12 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from .. import environment
 from . import wheels, zips
+from .engine import build_engine
 from .repository import write_repository
 
 SOURCE = environment.ROOT / "blender_addon"
@@ -30,6 +32,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--platform", action="append", choices=known, metavar="NAME", help=f"{chosen}: {', '.join(known)}")
     without = "one zip without pyzmq, for a Blender whose Python has it, as Linux distributions build it"
     parser.add_argument("--without-wheels", action="store_true", help=without)
+    bare = "leave out the engine (50 MB); then it is set up from a wheel or a folder that the user chooses"
+    parser.add_argument("--without-engine", action="store_true", help=bare)
     cache = "where fetched wheels are kept (.venvs/wheels)"
     parser.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help=cache)
     return parser
@@ -53,14 +57,14 @@ def _absolute(options: argparse.Namespace) -> list[str]:
     words = ["--out", str(options.out.absolute()), "--cache", str(options.cache.absolute())]
     words += ["--repository", str(options.repository.absolute())] if options.repository else []
     words += ["--without-wheels"] if options.without_wheels else []
+    words += ["--without-engine"] if options.without_engine else []
     return words + [word for platform in options.platform or () for word in ("--platform", platform)]
 
 
 def build(options: argparse.Namespace) -> int:
     """Build and tell; 2 and a sentence for what can be mended."""
-    targets = [""] if options.without_wheels else options.platform or wheels.platforms()
     try:
-        made = [zips.build_zip(SOURCE, LICENCE, options.out, target, options.cache) for target in targets]
+        made = _zips(options)
         for path in made:
             print(f"{path.stat().st_size / MEGABYTE:5.1f} MB  sha256 {wheels.digest(path)[:16]}  {path}")
         if options.repository:
@@ -73,6 +77,13 @@ def build(options: argparse.Namespace) -> int:
         print(f"{error.filename or options.out} cannot be used ({error.strerror}): choose another folder.", file=sys.stderr)
         return 2
     return 0
+
+
+def _zips(options: argparse.Namespace) -> list[Path]:
+    targets = [""] if options.without_wheels else options.platform or wheels.platforms()
+    with tempfile.TemporaryDirectory() as folder:
+        engine = [] if options.without_engine else build_engine(environment.ROOT, Path(folder))
+        return [zips.build_zip(SOURCE, LICENCE, options.out, target, options.cache, engine) for target in targets]
 
 
 if __name__ == "__main__":

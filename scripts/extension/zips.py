@@ -8,12 +8,15 @@ import shutil
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .tool import extension_tool, validate
 from .wheels import BuildError, wheels_for
 
 MANIFEST = "blender_manifest.toml"
+BUNDLED = "bundled"
+"""Where the add-on looks for its engine."""
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every file in a zip; the real times would make two builds of the same differ."""
@@ -28,12 +31,15 @@ def read_manifest(source: Path) -> dict:
         raise BuildError(f"{source / MANIFEST} cannot be read ({error}): mend it.") from error
 
 
-def build_zip(source: Path, licence: Path, out: Path, platform: str = "", cache: Path | None = None) -> Path:
+def build_zip(
+    source: Path, licence: Path, out: Path, platform: str = "", cache: Path | None = None, engine: Sequence[Path] = ()
+) -> Path:
     """Make, normalise and validate one zip; gives its path.
 
     `source` is the add-on's folder and `licence` the text of its licence. `platform` is one of `wheels.platforms()`,
     whose wheels come from `cache` or are fetched into it; without a platform the zip has none and is for every system
-    on which Blender's Python has pyzmq itself. Raises `BuildError`.
+    on which Blender's Python has pyzmq itself. `engine` are the files that the add-on sets the engine up from (see
+    `engine.build_engine`). Raises `BuildError`.
     """
     manifest = read_manifest(source)
     suffix = f"-{platform.replace('-', '_')}" if platform else ""
@@ -42,6 +48,7 @@ def build_zip(source: Path, licence: Path, out: Path, platform: str = "", cache:
     with tempfile.TemporaryDirectory() as folder:
         staged, raw = Path(folder) / "staged", Path(folder) / "raw.zip"
         _stage(source, licence, staged, platform, wheels_for(platform, cache) if platform else [])
+        _add(engine, staged / BUNDLED)
         extension_tool("build", "--source-dir", str(staged), "--output-filepath", str(raw))
         _normalise(raw, made)
     validate(made)
@@ -52,12 +59,16 @@ def _stage(source: Path, licence: Path, staged: Path, platform: str, wheels: lis
     """The folder that Blender's `build` packs."""
     shutil.copytree(source, staged, ignore=LEFT_OUT)
     shutil.copyfile(licence, staged / "LICENSE")
+    _add(wheels, staged / "wheels")
     if wheels:
-        (staged / "wheels").mkdir()
-        for wheel in wheels:
-            shutil.copyfile(wheel, staged / "wheels" / wheel.name)
         text = (staged / MANIFEST).read_text("utf-8")
         (staged / MANIFEST).write_text(filled(text, platform, [wheel.name for wheel in wheels]), "utf-8", newline="\n")
+
+
+def _add(files: Sequence[Path], folder: Path) -> None:
+    for file in files:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / file.name)
 
 
 def filled(manifest: str, platform: str, wheels: list[str]) -> str:

@@ -80,7 +80,10 @@ def test_what_pip_says_becomes_a_line():
     assert not talk.hear("Collecting torch==2.13.0") and talk.line == "Collecting torch"
     talk.hear("  Downloading https://host/torch-2.13.0%2Bcpu-cp311-cp311-linux_x86_64.whl (200.0 MB)")
     assert talk.hear("Progress 50000000 of 200000000")
-    assert talk.line.endswith("50 of 200 MB") and talk.factor == 0.25
+    assert talk.line.endswith("50 of 200 MB") and talk.bytes == 50_000_000
+    talk.hear("Collecting numpy")
+    talk.hear("Progress 1000000 of 2000000")
+    assert talk.bytes == 51_000_000, "it only grows"
     for said, told in (
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
         ("WARNING: Retrying after connection broken by 'NewConnectionError('", "cannot be reached"),

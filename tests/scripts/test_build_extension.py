@@ -166,10 +166,16 @@ def test_the_command_builds_what_it_is_asked_for(tmp_path, capsys):
     said = capsys.readouterr().out
     assert str(made) in said and (tmp_path / "site" / "index.json").as_uri() in said
     validate(made)
+    carried = [name for name in zipfile.ZipFile(made).namelist() if name.startswith("bundled/")]
+    assert [Path(name).name for name in carried] == ["constraints.txt", "teamwork_blender-0.1.0-py3-none-any.whl"]
+    with zipfile.ZipFile(made).open(carried[1]) as wheel:
+        inside = zipfile.ZipFile(wheel).namelist()
+    assert {"engine_server/server.py", "blender_addon/wire/PROTOCOL.md", "engine_server/bundled/nano/team.safetensors"} <= set(inside)
+    assert not [name for name in inside if name.startswith("tests/") or "__pycache__" in name]
 
 
 def test_the_command_says_what_is_in_the_way(tmp_path, capsys):
     (tmp_path / "dist").write_text("in the way")
-    assert command.build(command.arguments().parse_args(["--out", str(tmp_path / "dist"), "--without-wheels"])) == 2
+    assert command.build(command.arguments().parse_args(["--out", str(tmp_path / "dist"), "--without-wheels", "--without-engine"])) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "choose another folder" in said
