@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalogue of teams: the bundled ones and those in folders of the user. Reads headers only, and needs no torch.
+"""Teams in folders: the bundled ones and those of the user. Reads headers only, and needs no torch.
 
 A team is a folder, named like the team:
 
@@ -13,7 +13,6 @@ A team is a folder, named like the team:
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from blender_addon.wire import ModelInfo, ProtocolError
-
-log = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parent / "bundled"
 FOLDERS_VARIABLE = "TEAMWORK_MODELS"
@@ -39,35 +36,30 @@ class ModelError(ValueError):
 
 def team_folders(extra: Sequence[Path] = ()) -> dict[str, Path]:
     """The teams' folders by name: bundled, then in `extra` and the folders of TEAMWORK_MODELS. The first of a name wins."""
-    listed = os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
     found: dict[str, Path] = {}
-    for parent in (BUNDLED, *extra, *(Path(entry) for entry in listed if entry)):
+    for parent in (BUNDLED, *listed_folders(extra)):
         for folder in _teams_in(parent):
             found.setdefault(folder.name, folder)
     return found
 
 
+def listed_folders(extra: Sequence[Path] = ()) -> list[Path]:
+    """The user's folders: `extra`, then those of TEAMWORK_MODELS."""
+    listed = os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
+    return list(dict.fromkeys([*extra, *(Path(entry) for entry in listed if entry)]))
+
+
 def _teams_in(parent: Path) -> Iterator[Path]:
     """The team that a folder is, or those that are in it."""
-    if _is_team(parent):
+    if is_team(parent):
         yield parent
     elif parent.is_dir():
-        yield from sorted(folder for folder in parent.iterdir() if _is_team(folder))
+        yield from sorted(folder for folder in parent.iterdir() if is_team(folder))
 
 
-def _is_team(folder: Path) -> bool:
+def is_team(folder: Path) -> bool:
+    """Does the folder hold a team?"""
     return (folder / TEAM_FILE).is_file()
-
-
-def catalogue(extra: Sequence[Path] = ()) -> tuple[ModelInfo, ...]:
-    """All teams that can be used. One that is damaged is left out, and the log says why."""
-    infos = []
-    for folder in team_folders(extra).values():
-        try:
-            infos.append(team_info(folder))
-        except ModelError as error:
-            log.warning("%s", error)
-    return tuple(infos)
 
 
 def team_info(folder: Path) -> ModelInfo:
@@ -82,7 +74,7 @@ def team_info(folder: Path) -> ModelInfo:
             licence=settings.get("licence", "not stated"),
             teammates=_all_teammates(folder, settings.get("adapters", {})),
             size_bytes=sum(path.stat().st_size for path in weights),
-            memory_bytes=round((1 + WORKING_SHARE) * FLOAT32_BYTES * sum(map(_numbers_in, weights))),
+            memory_bytes=round((1 + WORKING_SHARE) * FLOAT32_BYTES * sum(map(numbers_in, weights))),
             native_size=settings.get("native_size", 512),
             default_steps=settings.get("default_steps", 50),
         )
@@ -108,10 +100,15 @@ def _all_teammates(folder: Path, adapters: dict[str, str]) -> tuple[str, ...]:
 
 
 def _teammates(file: Path) -> tuple[str, ...]:
+    return tuple(metadata_of(file)["teamwork.teammates"].split(","))
+
+
+def metadata_of(file: Path) -> dict[str, str]:
+    """The metadata of a Teamwork checkpoint. Raises `ModelError` for any other file."""
     metadata = read_header(file).get("__metadata__", {})
     if metadata.get("modelspec.type") != "teamwork" or not metadata.get("teamwork.teammates"):
         raise ModelError(f"{file} is not a Teamwork checkpoint: its metadata name no teammates.")
-    return tuple(metadata["teamwork.teammates"].split(","))
+    return metadata
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -127,15 +124,10 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _numbers_in(path: Path) -> int:
+def numbers_in(path: Path) -> int:
+    """How many numbers a safetensors file holds. Raises `ModelError`."""
     header = read_header(path)
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-
-
-def locate(name: str) -> str:
-    """What `load_team` loads the team of that name by: its folder, or the name itself if there is none."""
-    folder = team_folders().get(name)
-    return str(folder) if folder else name
 
 
 def adapter_for(name: str, task: str) -> str | None:

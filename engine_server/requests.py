@@ -41,7 +41,7 @@ from blender_addon.wire import (
 )
 
 from . import __version__
-from .models import catalogue, team_folders
+from .library import Unavailable, locate, usable
 from .queue import CANCELLED, DONE, FAILED, QUEUED, Job, Queue, QueueFull
 from .results import ResultStore
 from .settings import Settings
@@ -104,7 +104,7 @@ class Desk:
     def _hello(self, request: Request, hello: Hello) -> Welcome:
         log.info("%s says hello", hello.client)
         device, free, total = self._device()
-        models = catalogue(self.settings.models)
+        models = usable(self.settings.models)
         return Welcome(PROTOCOL, __version__, device, free, total, models, TASKS, self.instance)
 
     def _heartbeat(self, request: Request, _: Heartbeat) -> Alive:
@@ -175,10 +175,11 @@ class Desk:
     def _unfit(self, submit: Submit) -> Failed | None:
         if submit.task not in TASKS:
             return Failed(submit.job_id, "unknown-task", f"There is no task {submit.task!r}; there are {', '.join(TASKS)}.")
-        names = team_folders(self.settings.models)
-        if submit.task not in MODEL_FREE_TASKS and submit.model not in names:
-            offered = ", ".join(names) or "none"
-            return Failed(submit.job_id, "unknown-model", f"There is no model {submit.model[:64]!r}; installed: {offered}.")
+        try:
+            if submit.task not in MODEL_FREE_TASKS:
+                locate(submit.model, submit.task, self.settings.models)
+        except Unavailable as error:
+            return Failed(submit.job_id, error.code, str(error))
         return None
 
     def _enqueue(self, job: Job) -> Failed | None:

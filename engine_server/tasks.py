@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from blender_addon.wire import ChannelImage, Submit
 from . import channels, colour, derive
 from .errors import TaskError
 from .fitting import Fit, enlarged, fit, resized
-from .models import adapter_for
+from .library import Located, Unavailable, locate
+from .models import adapter_for, is_team
 from .teamwork import TeamError, load_team
 from .teamwork.team import Team
 
@@ -93,17 +95,26 @@ class TaskRunner:
 
     def _team(self, model: str, task: str) -> Team:
         """The model's team for a task; a model's teams stay warm until another model is asked for."""
-        base, _, adapter = model.partition("+")
-        adapter = adapter or adapter_for(base, task)
-        if any(key[0] != base for key in self._warm):
+        place = _located(model, task)
+        if any(key[0] != place.base for key in self._warm):
             self.unload()
-        if (base, adapter) not in self._warm:
-            self._warm[base, adapter] = load_team(base, adapter, device=self.device)
-        return self._warm[base, adapter]
+        if (place.base, place.adapter) not in self._warm:
+            self._warm[place.base, place.adapter] = load_team(place.base, place.adapter, device=self.device)
+        return self._warm[place.base, place.adapter]
 
     def unload(self) -> None:
         """Let the warm teams go."""
         self._warm.clear()
+
+
+def _located(model: str, task: str) -> Located:
+    """Where a model is, given by its name or as a team's folder."""
+    if Path(model).is_absolute() and is_team(Path(model)):
+        return Located(model, adapter_for(model, task))
+    try:
+        return locate(model, task)
+    except Unavailable as error:
+        raise TaskError(error.code, str(error)) from error
 
 
 def _task(job: Submit) -> Task:

@@ -7,7 +7,6 @@ it gone, and it ends at once, whatever it is doing.
 
 from __future__ import annotations
 
-import dataclasses
 import faulthandler
 import logging
 import os
@@ -28,7 +27,6 @@ from .errors import TaskError
 from .failures import explain
 from .logs import set_up_logging
 from .memory import system_memory
-from .models import locate
 from .worker_link import TO_WORKER, Orders, WorkerState
 
 log = logging.getLogger("engine_server.worker")
@@ -104,8 +102,7 @@ class Worker:
         if job.task == "echo":
             return echo(job, on_step)
         self._send(Progress(job.job_id, 0, 0, "loading", None, None))
-        outputs, info = self._tasks().run(dataclasses.replace(job, model=locate(job.model)), on_step)
-        return outputs, info | {"model": job.model}
+        return self._tasks().run(job, on_step)
 
     def _tasks(self):
         if self._runner is None:

@@ -32,7 +32,8 @@ FORBIDDEN = {
 """What the files of a folder never import, not even inside a function."""
 SERVER = (
     *("server", "requests", "queue", "results", "supervisor", "process"),
-    *("settings", "models", "wakeup", "zap", "parent"),
+    *("settings", "models", "library", "wakeup", "zap", "parent"),
+    *("hub/offers", "hub/store", "hub/fetch", "hub/errors"),
 )
 NEVER = {"pickle", "marshal", "shelve", "dill"}
 ABOVE = {"engine_server.server", "engine_server.train", "engine_server.tasks"}

@@ -9,7 +9,7 @@ COMMANDS: dict[str, str] = {
     "run": "make channels from pictures in files",
     "train": "train an autoencoder, a base or a team",
     "evaluate": "measure a team on pictures with known maps",
-    "models": "list the installed teams",
+    "models": "list models, with licence and size; fetch and remove them",
     "keys": "show the engine's key; list, add and remove the keys of clients",
     "status": "what a running engine does; unload its models",
 }

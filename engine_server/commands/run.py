@@ -17,7 +17,7 @@ RUN_OPTIONS = ("steps", "solver", "seed", "prompt", "negative_prompt", "guidance
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.description = "Runs a team on pictures in the model's encoding and writes each requested channel as a PNG."
-    parser.add_argument("--base", default="nano", help="a bundled team, a diffusers folder or a hub name (default: nano)")
+    parser.add_argument("--base", default="nano", help="a model by its name, a diffusers folder or a hub name (default: nano)")
     parser.add_argument("--adapter", type=Path, metavar="FILE", help="a Teamwork checkpoint for the base")
     parser.add_argument(
         "--image", action="append", default=[], metavar="CHANNEL=FILE", help="a given channel; once for each (PNG, JPEG)"
@@ -47,15 +47,17 @@ def _add_memory_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run; 0 when all files are written, 2 after a sentence on what to mend."""
+    from ..library import Unavailable
     from ..teamwork import TeamError, load_team
 
     try:
         images = dict(_read(entry) for entry in args.image)
         request = "all" if args.request == "all" else [name.strip() for name in args.request.split(",")]
-        team = load_team(args.base, args.adapter, args.device, args.dtype, **_chosen(args, BASE_OPTIONS))
+        place = _located(args.base, args.adapter)
+        team = load_team(*place, args.device, args.dtype, **_chosen(args, BASE_OPTIONS))
         result = team.run(images, request, on_step=_show, **_chosen(args, RUN_OPTIONS))
         _write(args.out, result)
-    except (TeamError, OSError) as error:
+    except (TeamError, Unavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -63,6 +65,18 @@ def main(args: argparse.Namespace) -> int:
 
 def _chosen(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names}
+
+
+def _located(base: str, adapter: Path | None) -> tuple[str, str | Path | None]:
+    """What to load: models by name, wherever they are; anything else as it was given."""
+    from ..library import entries, locate
+
+    known = entries()
+    if adapter is None:
+        place = locate(base) if base.partition("+")[0] in known else None
+        return (place.base, place.adapter) if place else (base, None)
+    paths = [known[str(name)].path if str(name) in known else None for name in (base, adapter)]
+    return str(paths[0] or base), paths[1] or adapter
 
 
 def _read(entry: str) -> tuple[str, np.ndarray]:

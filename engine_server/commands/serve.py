@@ -61,8 +61,10 @@ def _settings(args: argparse.Namespace) -> Settings:
     # Workers find teams by the environment, which they inherit.
     listed = [*(str(folder.absolute()) for folder in args.models), os.environ.get(FOLDERS_VARIABLE, "")]
     os.environ[FOLDERS_VARIABLE] = os.pathsep.join(filter(None, listed))
+    home = home_folder(args.home)
+    os.environ["TEAMWORK_HOME"] = str(home)
     return Settings(
-        home=home_folder(args.home),
+        home=home,
         address=full_address(args.address),
         devices=tuple(device.strip() for device in args.device.split(",")),
         models=tuple(folder.absolute() for folder in args.models),

@@ -11,7 +11,8 @@ import pytest
 
 from blender_addon.wire import ChannelImage, Submit
 from engine_server import colour
-from engine_server.models import BUNDLED, catalogue
+from engine_server.library import usable
+from engine_server.models import BUNDLED
 from engine_server.tasks import TASKS, TaskRunner
 from engine_server.teamwork import RequestError, load_team
 from engine_server.train.generate import as_material, truth
@@ -112,7 +113,7 @@ def test_shading_takes_the_noise_out():
 
 
 def test_the_catalogue_tells_its_licence_and_size():
-    info = next(model for model in catalogue() if model.name == "nano")
+    info = next(model for model in usable() if model.name == "nano")
     assert info.licence == "GPL-3.0-or-later" and info.size_bytes <= 48 * 2**20 and info.default_steps == 1
     assert {"image.in", "albedo.out", "inverseshading.out", "diffuseshading.out"} <= set(info.teammates)
     assert (Path(BUNDLED) / "nano" / "MODEL_CARD.md").exists()

@@ -11,7 +11,8 @@ import pytest
 
 from blender_addon.wire import ENDS, Cancelled, ChannelImage, JobFailed, Progress, Submit
 from engine_server.errors import TaskError
-from engine_server.models import locate, team_info
+from engine_server.library import Unavailable, locate
+from engine_server.models import team_info
 from engine_server.tasks import TASKS, TaskRunner
 from tests.core.tiny import tiny_adapter
 
@@ -193,7 +194,9 @@ def test_an_option_out_of_range_is_one_sentence(runner, options):
 
 def test_teams_are_located_by_name(models, monkeypatch):
     monkeypatch.setenv("TEAMWORK_MODELS", str(models))
-    assert locate("tiny") == str(models / "tiny") and locate("unknown") == "unknown"
+    assert locate("tiny").base == str(models / "tiny")
+    with pytest.raises(Unavailable, match="no model 'unknown'"):
+        locate("unknown")
     assert json.loads((models / "tiny" / "team.json").read_text())["native_size"] == 16
 
 

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Models as people get, see, use and remove them: the command in a process of its own, a hub on loopback, tiny real bases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from blender_addon.wire import JobFailed
+from engine_server.hub.offers import Offer, offers, with_base
+from engine_server.hub.store import RECORD
+from engine_server.library import Unavailable, locate
+from tests.core.tiny import tiny_adapter, tiny_base
+
+from .conftest import ALL, ROOT, Engine, submit, wait_for
+from .hub_server import Hub
+
+BASE_REPO, ADAPTER_REPO, BIG_REPO = "tester/tiny-base", "tester/teams", "tester/big"
+CATALOGUE = f"""
+[[model]]
+name = "tiny-base"
+kind = "base"
+title = "A tiny base"
+repo = "{BASE_REPO}"
+licence = "CC0-1.0"
+family = "SD3"
+
+[[model]]
+name = "tiny-team"
+kind = "adapter"
+title = "A tiny team"
+repo = "{ADAPTER_REPO}"
+file = "team.safetensors"
+base = "tiny-base"
+licence = "CC0-1.0"
+
+[[model]]
+name = "big"
+kind = "adapter"
+title = "A large file"
+repo = "{BIG_REPO}"
+file = "big.safetensors"
+licence = "CC0-1.0"
+"""
+BIG = np.random.default_rng(0).bytes(3_000_000)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """What the hub serves: a base with files that nobody needs, adapters, and one larger file."""
+    folder = tmp_path_factory.mktemp("hub")
+    base = tiny_base("SD3", folder / "base")
+    (base / "model_index.json").write_text("{}")
+    (base / "transformer" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"x" * 3000)
+    (base / "picture.png").write_bytes(b"png")
+    (base / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    (folder / "teams").mkdir()
+    tiny_adapter(base, folder / "teams" / "team.safetensors", teammates=ALL)
+    (folder / "big").mkdir()
+    (folder / "big" / "big.safetensors").write_bytes(BIG)
+    (folder / "catalogue.toml").write_text(CATALOGUE)
+    return folder
+
+
+@pytest.fixture
+def hub(files):
+    """A hub with the three repositories."""
+    made = Hub()
+    for repo, name in ((BASE_REPO, "base"), (ADAPTER_REPO, "teams"), (BIG_REPO, "big")):
+        made.add(repo, files / name)
+    yield made
+    made.close()
+
+
+class Shell:
+    """`python -m engine_server models ...` with a home and a hub."""
+
+    def __init__(self, hub: Hub, files, home) -> None:
+        self.home, self.variables = home, _variables(hub, files, home)
+
+    def start(self, *words: str, **more: str) -> subprocess.Popen:
+        """Start the command."""
+        command = [sys.executable, "-m", "engine_server", "models", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=self.variables | more, **pipes)
+
+    def __call__(self, *words: str, **more: str) -> tuple[int, str]:
+        """Run the command: its exit code and all that it said."""
+        process = self.start(*words, **more)
+        return process.returncode if process.poll() is not None else _ended(process)
+
+
+def _ended(process: subprocess.Popen) -> tuple[int, str]:
+    said = process.communicate(timeout=120)
+    return process.returncode, "".join(said)
+
+
+def _variables(hub: Hub, files, home) -> dict[str, str]:
+    ours = {
+        "HF_ENDPOINT": hub.address,
+        "HF_HOME": str(home / "hf"),
+        "TEAMWORK_HOME": str(home),
+        "TEAMWORK_CATALOGUE": str(files / "catalogue.toml"),
+        "NO_PROXY": "127.0.0.1",
+    }
+    return {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "TEAMWORK_MODELS", "HF_HUB_OFFLINE")} | ours
+
+
+@pytest.fixture
+def models(hub, files, tmp_path):
+    """The command."""
+    return Shell(hub, files, tmp_path / "home")
+
+
+def test_the_catalogue_is_in_order():
+    for offer in offers().values():
+        assert offer.kind in ("base", "adapter") and "/" in offer.repo and offer.licence and offer.title
+        assert (offer.kind == "adapter") == bool(offer.file)
+        assert [each.kind for each in with_base(offer)] == (["base", "adapter"] if offer.base else ["base"])
+        if offer.kind == "base":
+            assert offer.parameters > 0 and offer.family
+
+
+def test_a_base_is_its_weights_in_one_precision():
+    base = Offer("b", "base", "t", "o/r", "l")
+    wanted = ("model_index.json", "transformer/config.json", "vae/diffusion_pytorch_model.safetensors", "tokenizer_3/spiece.model")
+    spared = ("README.md", "unet/x.fp16.safetensors", "vae/x.bin", "sd3_medium.safetensors", "safety_checker/model.safetensors")
+    assert all(map(base.wants, wanted)) and not any(map(base.wants, spared))
+
+
+def test_get_fetches_an_adapter_with_its_base_and_remove_frees_the_disk(models, hub):
+    code, said = models("get", "tiny-team")
+    assert code == 0, said
+    assert "100.0 %" in said and "licence CC0-1.0" in said and f"huggingface.co/{BASE_REPO}" in said
+    fetched = {path for path, _, _ in hub.served}
+    assert "team.safetensors" in fetched and "transformer/config.json" in fetched
+    assert not any(path.endswith((".png", ".bin", ".fp16.safetensors")) for path in fetched)
+    listed = models()[1]
+    assert listed.count("fetched") == 2 and "cc0-1.0" in listed
+    served = len(hub.served)
+    assert models("get", "tiny-team")[0] == 0 and len(hub.served) == served  # all here already
+    code, said = models("remove", "tiny-base")
+    assert code == 0 and "free again" in said and "tiny-team was made for it" in said
+    assert not (models.home / "models" / "tiny-base").exists()
+    assert "at the hub" in models("info", "tiny-base")[1]
+
+
+def test_a_lost_connection_is_taken_up_where_it_broke(models, hub):
+    hub.cut, hub.cuts = 1_000_000, 2
+    code, said = models("get", "big")
+    assert code == 0, said
+    assert (models.home / "models" / "big" / "big.safetensors").read_bytes() == BIG
+    starts = [start for _, start, _ in hub.served]
+    assert len(starts) == 3 and 0 == starts[0] < starts[1] < starts[2]
+    assert hub.bytes_served("big.safetensors") < len(BIG) + 3 * 300_000  # what a lost connection takes along
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_process_loses_nothing(models, hub, how):
+    hub.slow = 0.05
+    process = models.start("get", "big")
+    folder = models.home / "models" / "big"
+    wait_for(lambda: sum(path.stat().st_size for path in folder.glob("*.part")) > 500_000)
+    process.send_signal(how)
+    code, said = _ended(process)
+    assert code in (-signal.SIGKILL, 130) and "Traceback" not in said
+    begun = next(folder.glob("*.part")).stat().st_size
+    assert not (folder / RECORD).exists() and "of it fetched" in models("info", "big")[1]
+    hub.slow = 0.0
+    assert models("get", "big")[0] == 0
+    assert hub.served[-1][1] == begun > 500_000
+    assert (folder / "big.safetensors").read_bytes() == BIG and not list(folder.glob("*.part"))
+
+
+def test_what_was_begun_of_another_version_is_not_used(models, hub):
+    folder = models.home / "models" / "big"
+    folder.mkdir(parents=True)
+    (folder / "big.safetensors.000000000000.part").write_bytes(b"old" * 1000)
+    assert models("get", "big")[0] == 0
+    assert (folder / "big.safetensors").read_bytes() == BIG and not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("ignore_range", [False, True])
+def test_a_damaged_beginning_is_fetched_anew(models, hub, ignore_range):
+    models("get", "big")
+    whole = models.home / "models" / "big" / "big.safetensors"
+    record = whole.with_name(RECORD)
+    record.unlink()
+    import hashlib
+
+    begun = whole.with_name(f"big.safetensors.{hashlib.sha256(BIG).hexdigest()[:12]}.part")
+    whole.rename(begun)
+    begun.write_bytes(b"\0" * 100_000)
+    hub.ignore_range = ignore_range
+    code, said = models("get", "big")
+    assert code == 0 and whole.read_bytes() == BIG, said
+
+
+def test_a_file_that_is_not_what_the_hub_says_is_refused(models, hub, files):
+    hub.claimed = len(BIG) - 5  # the sum and the size do not fit what is served
+    code, said = models("get", "big")
+    assert code == 2 and "Traceback" not in said and not (models.home / "models" / "big" / RECORD).exists()
+
+
+def test_gated_files_ask_for_a_token_and_are_fetched_with_one(models, hub):
+    hub.gated.add(BIG_REPO)
+    code, said = models("get", "big")
+    assert code == 2 and "needs a token: accept its licence" in said and f"huggingface.co/{BIG_REPO}" in said
+    code, said = models("get", "big", HF_TOKEN="hf_wrongwrongwrongwrongwrongwrong")
+    assert code == 2 and "has not accepted" in said and "hf_" not in said
+    code, said = models("get", "big", HF_TOKEN=hub.token)
+    assert code == 0 and hub.token not in said and hub.token in hub.tokens
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "told"),
+    [
+        (("get", "big", "--offline"), {}, "ruled out by --offline"),
+        (("get", "big"), {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+        (("get", "big"), {"HF_ENDPOINT": "http://127.0.0.1:1"}, "hub cannot be reached"),
+        (("get", "nano"), {}, "need not be fetched: it is bundled"),
+        (("get", "huge"), {}, "no model 'huge'; there are nano"),
+        (("info", "huge"), {}, "no model 'huge'"),
+        (("remove", "nano"), {}, "was not fetched by the engine"),
+        (("remove", "big"), {}, "No model 'big' was fetched"),
+        (("remove", "../keys"), {}, "No model '../keys' was fetched"),
+        (("remove",), {}, "No model '' was fetched"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(models, words, variables, told):
+    code, said = models(*words, **variables)
+    assert code == 2 and told in said.splitlines()[-1] and "Traceback" not in said
+
+
+def test_a_missing_repository_is_one_sentence(models, hub):
+    del hub.repos[BIG_REPO]
+    code, said = models("get", "big")
+    assert code == 2 and f"no repository {BIG_REPO}" in said
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(models, hub):
+    hub.claimed = 10**15
+    code, said = models("get", "big")
+    assert code == 2 and "1000000.0 GB are needed" in said and not hub.served
+
+
+@pytest.fixture
+def engine(models, tmp_path, monkeypatch):
+    """An engine with the command's home and hub."""
+    for name, value in models.variables.items():
+        monkeypatch.setenv(name, value)
+    made = Engine(models.home, tmp_path)
+    yield made
+    made.stop()
+
+
+def test_a_fetched_team_runs_by_its_name_and_one_that_is_not_here_says_so(models, engine):
+    with engine.client() as client:
+        with pytest.raises(JobFailed, match="models get tiny-team") as caught:
+            client.run(submit("early", "material", model="tiny-team"))
+        assert caught.value.code == "model-missing"
+        assert models("get", "tiny-team")[0] == 0
+        assert "tiny-team" in [info.name for info in client.hello().models]
+        one = client.run(submit("n1", "material", ("albedo",), model="tiny-team", steps=1), timeout=60)
+        two = client.run(submit("n2", "material", ("albedo",), model="tiny-base+tiny-team", steps=1), timeout=60)
+        assert np.array_equal(one.outputs["albedo"].data, two.outputs["albedo"].data)
+        with pytest.raises(JobFailed, match=r"is a base: name an adapter for it"):
+            client.run(submit("n3", "material", model="tiny-base"))
+
+
+def test_run_takes_a_fetched_team_by_its_name(models, tmp_path):
+    assert models("get", "tiny-team")[0] == 0
+    for name in ("tiny-team", "tiny-base+tiny-team"):
+        words = ["run", "--base", name, "--width", "16", "--height", "16", "--request", "albedo", "--steps", "1"]
+        command = [sys.executable, "-m", "engine_server", *words, "--out", str(tmp_path / name)]
+        ended = subprocess.run(command, cwd=ROOT, env=models.variables, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0 and (tmp_path / name / "albedo.png").is_file(), ended.stderr
+
+
+def test_bases_and_adapters_of_a_folder_are_models(models, files, tmp_path, monkeypatch):
+    folder = tmp_path / "mine"
+    shutil.copytree(files / "base", folder / "my-base")
+    shutil.copy(files / "teams" / "team.safetensors", folder / "my-team.safetensors")
+    listed = models("list", "--models", str(folder))[1]
+    assert "my-base" in listed and "my-team" in listed and listed.count("in a folder") == 2
+    monkeypatch.setenv("TEAMWORK_HOME", str(tmp_path / "home"))
+    place = locate("my-base+my-team", "material", [folder])
+    assert (place.base, place.adapter) == (str(folder / "my-base"), str(folder / "my-team.safetensors"))
+    with pytest.raises(Unavailable, match=r"was made for SD3, which is not here"):
+        locate("my-team", "material", [folder])
