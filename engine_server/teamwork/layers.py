@@ -35,13 +35,14 @@ class Roster:
         depends on who is active but the shapes.
         """
         before = self.active
-        self._turn_to(active)
+        self.turn_to(active)
         try:
             yield
         finally:
-            self._turn_to(before)
+            self.turn_to(before)
 
-    def _turn_to(self, active: tuple[int, ...] | None) -> None:
+    def turn_to(self, active: tuple[int, ...] | None) -> None:
+        """Have the rows be those of the `active` teammates from now on: what comes after a forward pass may need it, too."""
         self.active = active
         for adapter in self.adapters:
             adapter.turn_to(active)

@@ -180,7 +180,7 @@ class TeamStage:
     def _predict(self, rows: Tensor, timestep: Tensor, order: tuple[int, ...]) -> Tensor:
         flat = rows.flatten(0, 1).to(self.base.device, self.base.dtype)  # teammate-major, as the coordination expects
         conditions = self.base.conditions(len(flat), *(side * self.base.factor for side in flat.shape[-2:]))
-        self.roster.active = order
+        self.roster.turn_to(order)
         timesteps = timestep.expand(len(order), -1).flatten().to(self.base.device)
         return self.base.predict(flat, timesteps, conditions).view(rows.shape)
 
