@@ -27,6 +27,7 @@ class Link:
         self.welcome: Welcome | None = None
         self.unloading, self.unloaded = False, None
         self.problem = ""
+        self.engine_key = ""
         self._starting = threading.Lock()  # a render asks for the engine from its own thread
 
     @property
@@ -50,6 +51,7 @@ class Link:
             self.problem = ""
             try:
                 address, credentials, timeout = self.route()
+                self.engine_key = credentials.engine_public
                 self.session = Session(address, credentials, timeout=timeout)
             except (EngineError, WireError, launcher.LaunchError) as error:
                 self.problem = str(error)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import bpy
 
-from . import setting_up
+from . import recovery, setting_up
 from .engine import LINK
-from .session import Connected, Event, JobDone, JobEnded, JobProgress, Lost, Unloaded
+from .job import CANCELLED, DONE, FAILED, JOBS, RUNNING, Job, Land, running
+from .session import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
 from .wire import ChannelImage, Result, Submit
 
 log = logging.getLogger(__name__)
@@ -24,37 +23,6 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.1
 HISTORY = 20
 SHOWS_JOBS = dict.fromkeys(("VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"), ("UI",)) | {"PREFERENCES": ("WINDOW",)}
-RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
-
-Land = Callable[[Result, "Job"], str]
-"""Turns a result into datablocks; gives a line about what was made."""
-
-
-@dataclass
-class Job:
-    """One job, as the panel shows it. `line` is a sentence: how far it is, what was made, or why not."""
-
-    submit: Submit
-    title: str
-    land: Land
-    state: str = RUNNING
-    line: str = "Waiting"
-    factor: float = 0.0
-    made: list[str] = field(default_factory=list)
-
-    @property
-    def job_id(self) -> str:
-        """The job's name on the wire."""
-        return self.submit.job_id
-
-    def end(self, state: str, line: str) -> None:
-        """Nothing more will happen."""
-        self.state, self.line, self.factor = state, line, 0.0
-
-
-JOBS: list[Job] = []
-"""Newest last; the ended ones are kept as history."""
-
 
 def start(
     task: str, model: str, inputs: dict[str, ChannelImage], outputs: tuple[str, ...], options: dict, title: str, land: Land
@@ -67,6 +35,7 @@ def start(
     session.submit(job.submit)
     _remember_ended()
     JOBS.append(job)
+    recovery.note(job)
     follow()
     return job
 
@@ -81,11 +50,6 @@ def _remember_ended() -> None:
     """Keep all jobs that run, and the last of those that have ended."""
     kept = [job for job in JOBS if job.state != RUNNING][-HISTORY:]
     JOBS[:] = [job for job in JOBS if job.state == RUNNING or job in kept]
-
-
-def running() -> list[Job]:
-    """The jobs that have not ended."""
-    return [job for job in JOBS if job.state == RUNNING]
 
 
 def cancel(job: Job) -> None:
@@ -142,6 +106,8 @@ def _on_event(event: Event) -> None:
         LINK.welcome = event.welcome
     elif isinstance(event, Lost):
         LINK.lost(event.sentence)
+    elif isinstance(event, Listed):
+        recovery.on_listed(event.jobs)
     elif isinstance(event, Unloaded):
         LINK.on_unloaded(event)
     else:
@@ -159,6 +125,8 @@ def _on_job_event(event: JobProgress | JobDone | JobEnded) -> None:
         _land(job, event.result)
     else:
         job.end(CANCELLED if event.code == "cancelled" else FAILED, event.sentence)
+        if event.code != "lost":
+            _release(job)
 
 
 def _message(event: JobProgress | JobDone):
@@ -177,12 +145,29 @@ def _land(job: Job, result: Result) -> None:
     """Make datablocks; only then may the engine forget the result. A mistake of ours ends the job with a sentence."""
     try:
         job.end(DONE, job.land(result, job))
-    except Exception as error:  # whatever it is, the user gets a sentence, and the result stays with the engine
+    except Exception as error:  # whatever it is, the user gets a sentence, and the pictures if at all possible
         log.debug("job %s could not land", job.job_id, exc_info=True)
-        job.end(FAILED, f"The result could not be made into datablocks ({type(error).__name__}: {error}).")
-        return
-    LINK.session.acknowledge(job.job_id)
+        if not _rescue(job, result, f"{type(error).__name__}: {error}"):
+            return  # the result stays with the engine
+    _release(job)
     _push_undo(job)
+
+
+def _rescue(job: Job, result: Result, cause: str) -> bool:
+    """Keep the images of a result that cannot become what it was meant for."""
+    try:
+        job.end(FAILED, f"{recovery.rescue(result, job)}, but no more came of it ({cause}).")
+    except Exception:
+        log.debug("job %s could not be rescued", job.job_id, exc_info=True)
+        job.end(FAILED, f"The result could not be made into datablocks ({cause}); connect again to fetch it once more.")
+        return False
+    return True
+
+
+def _release(job: Job) -> None:
+    """Nothing of the job is needed from the engine any more."""
+    LINK.session.acknowledge(job.job_id)
+    recovery.done(job)
 
 
 def _push_undo(job: Job) -> None:
@@ -210,4 +195,5 @@ def stop() -> None:
         bpy.app.timers.unregister(tick)
     setting_up.cancel()
     LINK.disconnect()
+    recovery.close()
     JOBS.clear()

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 import bpy
 
 from . import compositing, images, materials
-from .jobs import Job
+from .job import Job
 from .wire import Result
 
 PREFIX = "teamwork_"
@@ -68,6 +68,7 @@ def land_material(result: Result, job: Job, *, name: str, source: str, target: T
     material = materials.build(name, textures, float(result.info.get("height_scale", 0.0)))
     _mark(material, result, job, source)
     if target is None:
+        material.use_fake_user = True  # on nothing yet, it would be gone from the saved file
         return f"Made the material {material.name}"
     if _apply(target.find(), material):
         return f"Made the material {material.name} and put it on {target.find().name}"
@@ -99,3 +100,15 @@ def land_render(result: Result, job: Job, *, name: str, source: str) -> str:
     image.use_fake_user = True
     _mark(image, result, job, source, "image")
     return f"Made the image {image.name}"
+
+
+def land_parts(result: Result, job: Job, *, name: str, source: str) -> str:
+    """Every channel as an image that is kept, whatever it was meant for."""
+    parts = _images(result, job, name, source)
+    for image in parts.values():
+        image.use_fake_user = True
+    return f"Made {len(parts)} images of {name}"
+
+
+LANDERS = {"material": land_material, "decompose": land_decomposition, "shade": land_render}
+"""By task: how a result lands that nothing but a name is known of."""

@@ -18,16 +18,19 @@ from .wire import (
     Credentials,
     Failed,
     JobFailed,
+    JobInfo,
     Message,
     Progress,
     ProtocolError,
     Result,
+    Status,
     Submit,
     Welcome,
     WireError,
 )
 
 POLL_SECONDS = 0.05
+STATUS_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Connected:
     """The engine answers; `welcome` says what it is."""
 
     welcome: Welcome
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The jobs of our key that the engine held when we connected; some may be of an earlier Blender."""
+
+    jobs: tuple[JobInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -75,17 +85,19 @@ class Unloaded:
     sentence: str
 
 
-Event = Connected | Lost | JobProgress | JobDone | JobEnded | Unloaded
+Event = Connected | Listed | Lost | JobProgress | JobDone | JobEnded | Unloaded
 
 
 class Session:
     """Lives until `close`, or until the engine is lost; then every job that it carried has ended with a sentence.
+    `status` is the engine's latest, a few seconds old.
 
     `address` may be a function that gives it, and may take its time, such as one that waits for an engine to start.
     """
 
     def __init__(self, address: str | Callable[[], str], credentials: Credentials, *, timeout: float = 5.0) -> None:
         self.alive = True
+        self.status: Status | None = None
         self._orders: SimpleQueue = SimpleQueue()
         self._events: deque[Event] = deque()
         self._active: set[str] = set()
@@ -101,6 +113,10 @@ class Session:
     def cancel(self, job_id: str) -> None:
         """Ask for a job's end."""
         self._orders.put(("cancel", job_id))
+
+    def fetch(self, job_id: str) -> None:
+        """Follow a job that was submitted earlier, perhaps by another Blender; its end comes as that of any other."""
+        self._orders.put(("fetch", job_id))
 
     def acknowledge(self, job_id: str) -> None:
         """Let the engine forget a result that is safe here."""
@@ -130,9 +146,13 @@ class Session:
             place = address() if callable(address) else address
             with Client(place, credentials, timeout=timeout, name="blender") as client:
                 self._events.append(Connected(client.hello()))
+                self._events.append(Listed(client.jobs()))
+                asked = float("-inf")
                 while not self._stop.is_set():
                     self._obey(client)
                     self._note(client.poll(POLL_SECONDS))
+                    if time.monotonic() - asked > STATUS_SECONDS:
+                        self.status, asked = client.status(), time.monotonic()
                 self._obey(client)  # acknowledgements that were given just before the end
         except (WireError, LaunchError) as error:
             self._give_up(str(error))
@@ -151,6 +171,9 @@ class Session:
                 self._submit(client, subject)
             elif order == "unload":
                 self._unload(client)
+            elif order == "fetch":
+                self._active.add(subject)
+                client.fetch(subject)
             else:
                 getattr(client, order)(subject)
 
@@ -163,7 +186,7 @@ class Session:
 
     def _unload(self, client: Client) -> None:
         try:
-            client.unload()
+            self.status = client.unload()
         except ProtocolError as error:
             self._events.append(Unloaded(False, str(error)))
         else:

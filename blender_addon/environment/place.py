@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ..wire import home_folder
 from .errors import SetupError
@@ -70,15 +71,26 @@ def locked(home: Path) -> Iterator[None]:
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        file = (home / "setup.lock").open("a+b")
+        (home / "setup.lock").touch()
     except OSError as error:
         raise SetupError(f"The folder {home} cannot be written ({error.strerror}): mend its permissions.") from error
+    try:
+        file = lock_file(home / "setup.lock")
+    except OSError as error:
+        raise SetupError("Another Blender is setting up the engine just now: wait until it has finished.") from error
     with file:
-        try:
-            _lock(file)
-        except OSError as error:
-            raise SetupError("Another Blender is setting up the engine just now: wait until it has finished.") from error
         yield
+
+
+def lock_file(path: Path) -> BinaryIO:
+    """Hold a file, made if need be, until it is closed or this process ends. Raises `OSError` if another holds it."""
+    file = path.open("a+b")
+    try:
+        _lock(file)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 if os.name == "nt":

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Jobs: cancel one."""
+"""Jobs: cancel one; those that an earlier Blender has left behind."""
 
 from __future__ import annotations
 
 import bpy
 from bpy.props import StringProperty
 
-from .. import jobs
+from .. import jobs, recovery
+from ..engine import LINK
 from .base import spoken
+
+WAIT_SECONDS = 600.0
 
 
 class TEAMWORK_OT_cancel(bpy.types.Operator):
@@ -27,4 +30,43 @@ class TEAMWORK_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (TEAMWORK_OT_cancel,)
+class TEAMWORK_OT_fetch_results(bpy.types.Operator):
+    """Bring the results of an earlier Blender, which the engine has kept, into this file"""
+
+    bl_idname = "teamwork.fetch_results"
+    bl_label = "Fetch Earlier Results"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where some wait."""
+        return LINK.connected and bool(recovery.State.offered)
+
+    @spoken
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Follow them as jobs; in background mode, wait for their ends."""
+        recovery.fetch_offered()
+        jobs.follow()
+        for job in jobs.running() if bpy.app.background else ():
+            jobs.wait(job, WAIT_SECONDS)
+        return {"FINISHED"}
+
+
+class TEAMWORK_OT_forget_results(bpy.types.Operator):
+    """Let the engine drop the results of an earlier Blender"""
+
+    bl_idname = "teamwork.forget_results"
+    bl_label = "Forget Earlier Results"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where some wait."""
+        return LINK.connected and bool(recovery.State.offered)
+
+    @spoken
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Forget them."""
+        recovery.forget_offered()
+        return {"FINISHED"}
+
+
+CLASSES = (TEAMWORK_OT_cancel, TEAMWORK_OT_fetch_results, TEAMWORK_OT_forget_results)

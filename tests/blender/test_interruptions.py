@@ -126,7 +126,8 @@ def test_a_result_that_cannot_land_is_a_sentence():
 
     job = echo_job(land)
     drain_until(lambda: job.state == jobs.FAILED)
-    assert "KeyError" in job.line
+    assert "KeyError" in job.line and "Made 1 images" in job.line
+    assert [image.use_fake_user for image in bpy.data.images] == [True]
 
 
 # ---- the engine ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ OPERATORS = {
     "copy_key",
     "decompose_image",
     "disconnect",
+    "fetch_results",
+    "forget_results",
     "material_from_image",
     "neural_render",
     "set_up",

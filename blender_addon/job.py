@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One job as the panels show it, and the list of this Blender's jobs. No bpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .wire import Result, Submit
+
+RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
+
+Land = Callable[[Result, "Job"], str]
+"""Turns a result into datablocks; gives a line about what was made."""
+
+
+@dataclass
+class Job:
+    """One job, as the panel shows it. `line` is a sentence: how far it is, what was made, or why not."""
+
+    submit: Submit
+    title: str
+    land: Land
+    state: str = RUNNING
+    line: str = "Waiting"
+    factor: float = 0.0
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def job_id(self) -> str:
+        """The job's name on the wire."""
+        return self.submit.job_id
+
+    def end(self, state: str, line: str) -> None:
+        """Nothing more will happen."""
+        self.state, self.line, self.factor = state, line, 0.0
+
+
+JOBS: list[Job] = []
+"""Newest last; the ended ones are kept as history."""
+
+
+def running() -> list[Job]:
+    """The jobs that have not ended."""
+    return [job for job in JOBS if job.state == RUNNING]
