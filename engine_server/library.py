@@ -7,7 +7,6 @@ of the user (see `models`) a diffusers folder is a base, and a Teamwork checkpoi
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -250,9 +249,3 @@ def missing(entry: Entry) -> str:
         f" get it with `python -m engine_server models get {entry.name}`, or have the client ask for it."
     )
 
-
-def to_wire(entry: Entry, kind: type) -> object:
-    """The entry as the protocol's record of a model in the catalogue."""
-    names = {field.name for field in dataclasses.fields(kind)} - {"state", "page"}
-    values = {name: getattr(entry, name) for name in names}
-    return kind(**values, state=entry.place.replace(" ", "-"), page=entry.offer.page if entry.offer else "")

@@ -29,7 +29,7 @@ class WorkerProcess:
             [sys.executable, "-m", "engine_server.worker"],
             stdin=subprocess.PIPE,
             stdout=sys.stderr.fileno(),
-            env=os.environ | {"PYTHONPATH": _python_path()},
+            env=os.environ | {"PYTHONPATH": python_path()},
         )
         self._on_exit = on_exit
         self._input(orders.line())
@@ -72,7 +72,7 @@ class WorkerProcess:
         self._on_exit()
 
 
-def _python_path() -> str:
+def python_path() -> str:
     """The import path with this package's parent in front, so that the worker runs the server's own code."""
     root = str(Path(__file__).resolve().parent.parent)
     return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

@@ -28,6 +28,7 @@ class Job:
     frames: list
     size: int
     digest: bytes
+    model: str = ""
     state: str = QUEUED
     cancelling: bool = False
     abandoned: bool = False

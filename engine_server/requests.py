@@ -20,9 +20,11 @@ from blender_addon.wire import (
     Alive,
     Cancel,
     Cancelled,
+    Catalogue,
     Envelope,
     Failed,
     Fetch,
+    GetCatalogue,
     GetJobs,
     GetStatus,
     Heartbeat,
@@ -41,7 +43,9 @@ from blender_addon.wire import (
 )
 
 from . import __version__
-from .library import Unavailable, locate, usable
+from .downloads import Downloads
+from .library import usable
+from .offering import GET_MODEL, TASKS, catalogue, unfit
 from .queue import CANCELLED, DONE, FAILED, QUEUED, Job, Queue, QueueFull
 from .results import ResultStore
 from .settings import Settings
@@ -49,8 +53,6 @@ from .supervisor import BUSY, IDLE, NONE, STARTING, Supervisor
 
 log = logging.getLogger(__name__)
 
-TASKS = ("material", "decompose", "shade", "echo")
-MODEL_FREE_TASKS = ("echo",)
 LISTED_JOBS = 256
 
 Send = Callable[[bytes, list], None]
@@ -74,8 +76,9 @@ class Request:
 class Desk:
     """Takes requests, keeps the queue and the results, and hands jobs to the supervisor's workers."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, send: Send) -> None:
+    def __init__(self, settings: Settings, supervisor: Supervisor, send: Send, wake: Callable[[], None]) -> None:
         self.settings, self._supervisor, self._send = settings, supervisor, send
+        self.downloads = Downloads(self.on_news, wake, settings.offline)
         self.instance = uuid.uuid4().hex
         self.queue = Queue(settings.queue_limit, settings.queue_bytes)
         self.results = ResultStore(
@@ -86,6 +89,7 @@ class Desk:
             Hello: self._hello,
             Heartbeat: self._heartbeat,
             GetStatus: self._status,
+            GetCatalogue: self._catalogue,
             GetJobs: self._jobs,
             Unload: self._unload,
             Submit: self._submit,
@@ -106,6 +110,9 @@ class Desk:
         device, free, total = self._device()
         models = usable(self.settings.models)
         return Welcome(PROTOCOL, __version__, device, free, total, models, TASKS, self.instance)
+
+    def _catalogue(self, request: Request, _: GetCatalogue) -> Catalogue:
+        return Catalogue(catalogue(self.settings.models))
 
     def _heartbeat(self, request: Request, _: Heartbeat) -> Alive:
         finished = [job.job_id for job in self.queue.of(request.owner) if job.finished]
@@ -149,8 +156,8 @@ class Desk:
         digest = _digest(request)
         if known is not None:
             return self._again(request, known, digest)
-        job = Job(request.owner, submit.job_id, submit.task, request.route, request.frames, request.size, digest)
-        refusal = self._unfit(submit) or self._enqueue(job)
+        job = Job(request.owner, submit.job_id, submit.task, request.route, request.frames, request.size, digest, submit.model)
+        refusal = unfit(submit, self.settings.models) or self._enqueue(job)
         if refusal:
             log.info("job %s refused: %s", submit.job_id, refusal.code)
             return refusal
@@ -172,16 +179,6 @@ class Desk:
         self._tell(job, request.route)
         return None
 
-    def _unfit(self, submit: Submit) -> Failed | None:
-        if submit.task not in TASKS:
-            return Failed(submit.job_id, "unknown-task", f"There is no task {submit.task!r}; there are {', '.join(TASKS)}.")
-        try:
-            if submit.task not in MODEL_FREE_TASKS:
-                locate(submit.model, submit.task, self.settings.models)
-        except Unavailable as error:
-            return Failed(submit.job_id, error.code, str(error))
-        return None
-
     def _enqueue(self, job: Job) -> Failed | None:
         try:
             self.queue.add(job)
@@ -196,7 +193,7 @@ class Desk:
         if job.state == QUEUED:
             self.on_news(job, message := Cancelled(job.job_id), encode(message))
         elif not job.finished:
-            self._supervisor.of(job).cancel()
+            self._place(job).of(job).cancel()
         return None
 
     def _fetch(self, request: Request, fetch: Fetch) -> Message | None:
@@ -260,13 +257,17 @@ class Desk:
     def dispatch(self) -> None:
         """Give waiting jobs to workers that have none."""
         for job in self.queue.waiting():
-            worker = self._supervisor.free()
-            if worker is None:
-                return
-            worker.assign(job)
+            worker = self._place(job).free()
+            if worker is not None:
+                worker.assign(job)
+
+    def _place(self, job: Job) -> Supervisor | Downloads:
+        """Who runs such jobs."""
+        return self.downloads if job.task == GET_MODEL else self._supervisor
 
     def close(self) -> None:
         """Forget everything."""
+        self.downloads.close()
         self.results.close()
 
 

@@ -56,7 +56,7 @@ class Server:
         self._door = Doorkeeper(self._context, admits)
         self._clients = server_socket(self._context, settings.address, self._ring.pair("engine"))
         self.address = self._clients.last_endpoint.decode()
-        self._desk = Desk(settings, self._supervisor, self._send)
+        self._desk = Desk(settings, self._supervisor, self._send, self._wakeup.wake)
         self._parent = ParentWatch(settings.parent_pid) if settings.parent_pid else None
         self._settings, self._stopping = settings, False
         self._record = EngineRecord(_reachable(self.address), os.getpid(), self._desk.instance, __version__)
@@ -95,6 +95,7 @@ class Server:
 
     def _tick(self) -> None:
         self._supervisor.check()
+        self._desk.downloads.check()
         self._desk.dispatch()
         self._desk.results.settle()
         if self._parent is not None and self._parent.gone():

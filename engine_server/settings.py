@@ -14,7 +14,7 @@ class Settings:
     """Settings of one server. Times are seconds, sizes bytes.
 
     `address` is where it listens (port 0: any free one); `devices` gets one worker each; `models` are folders of teams
-    beside the bundled one; `parent_pid` is a process with which the server ends.
+    beside the bundled one; `parent_pid` is a process with which the server ends; `offline` rules out fetching models.
     """
 
     home: Path
@@ -23,6 +23,7 @@ class Settings:
     models: tuple[Path, ...] = ()
     parent_pid: int | None = None
     warm: bool = False
+    offline: bool = False
     queue_limit: int = 16
     queue_bytes: int = 4 * GIB
     results_in_memory: int = GIB

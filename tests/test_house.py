@@ -34,7 +34,7 @@ FORBIDDEN = {
 """What the files of a folder never import, not even inside a function."""
 SERVER = (
     *("server", "requests", "queue", "results", "supervisor", "process"),
-    *("settings", "models", "library", "wakeup", "zap", "parent"),
+    *("settings", "models", "library", "offering", "downloads", "wakeup", "zap", "parent"),
     *("hub/offers", "hub/store", "hub/fetch", "hub/errors"),
 )
 NEVER = {"pickle", "marshal", "shelve", "dill"}

@@ -21,8 +21,11 @@ from .messages import (
     Alive,
     Cancel,
     Cancelled,
+    Catalogue,
+    CatalogueEntry,
     Failed,
     Fetch,
+    GetCatalogue,
     GetJobs,
     GetStatus,
     Heartbeat,
@@ -70,6 +73,10 @@ class Client:
     def status(self) -> Status:
         """What the engine does just now."""
         return self._ask(GetStatus(), Status)
+
+    def catalogue(self) -> tuple[CatalogueEntry, ...]:
+        """The models that the engine has or could fetch; a job of the task `get-model` fetches one."""
+        return self._ask(GetCatalogue(), Catalogue).models
 
     def jobs(self) -> tuple[JobInfo, ...]:
         """The jobs of this client's key that the engine holds, running, waiting or ended, oldest first."""

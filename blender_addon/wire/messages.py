@@ -36,6 +36,24 @@ class ModelInfo(Message):
 
 
 @dataclass(frozen=True)
+class CatalogueEntry(Message):
+    """A model that is here or can be fetched. `place` is bundled, in-a-folder, fetched or at-the-hub; 0 means not known."""
+
+    # kind is team, base, or adapter (for `base`); token: the hub asks for one; page has the licence
+
+    name: str
+    kind: Name
+    place: Name
+    title: str
+    licence: str
+    base: str
+    size_bytes: Count
+    memory_bytes: Count
+    token: bool
+    page: str
+
+
+@dataclass(frozen=True)
 class JobInfo(Message):
     """A job of this client that the engine holds; `state` is queued, running, done, failed or cancelled."""
 
@@ -64,6 +82,11 @@ class Heartbeat(Message):
 @dataclass(frozen=True)
 class GetStatus(Message):
     """How are you? Answered by `Status`."""
+
+
+@dataclass(frozen=True)
+class GetCatalogue(Message):
+    """Which models are there, here and to be fetched? Answered by `Catalogue`."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +175,13 @@ class Status(Message):
 
 
 @dataclass(frozen=True)
+class Catalogue(Message):
+    """All models that the engine knows, those that jobs can use and those that it could fetch."""
+
+    models: tuple[CatalogueEntry, ...]
+
+
+@dataclass(frozen=True)
 class Jobs(Message):
     """This client's jobs, oldest first."""
 
@@ -230,9 +260,9 @@ def type_name(kind: type[Message]) -> str:
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip("-")
 
 
-FROM_CLIENT = Registry.of("client", Hello, Heartbeat, GetStatus, GetJobs, Unload, Submit, Cancel, Fetch, Acknowledge)
+FROM_CLIENT = Registry.of("client", Hello, Heartbeat, GetStatus, GetCatalogue, GetJobs, Unload, Submit, Cancel, Fetch, Acknowledge)
 FROM_ENGINE = Registry.of(
-    "engine", Welcome, Alive, Status, Jobs, Accepted, Progress, Result, Failed, Cancelled, Refused
+    "engine", Welcome, Alive, Status, Catalogue, Jobs, Accepted, Progress, Result, Failed, Cancelled, Refused
 )
 ENDS = (Result, Failed, Cancelled)
 """A job's last message is one of these."""

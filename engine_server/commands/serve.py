@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, action="append", default=[], metavar="DIR", help="a folder of further teams")
     parser.add_argument("--queue", type=int, default=default.queue_limit, metavar="N", help="waiting jobs (default: %(default)s)")
     parser.add_argument("--warm", action="store_true", help="start the worker now, not with the first job")
+    parser.add_argument("--offline", action="store_true", help="fetch no models; HF_HUB_OFFLINE=1 does the same")
     parser.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this process ends")
     parser.add_argument(
         "--hang-limit",
@@ -70,6 +71,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         models=tuple(folder.absolute() for folder in args.models),
         parent_pid=args.parent_pid,
         warm=args.warm,
+        offline=args.offline,
         queue_limit=args.queue,
         hang_limit=args.hang_limit,
     )

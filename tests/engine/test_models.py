@@ -3,119 +3,20 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import shutil
 import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from blender_addon.wire import JobFailed
 from engine_server.hub.offers import Offer, offers, with_base
 from engine_server.hub.store import RECORD
 from engine_server.library import Unavailable, locate
-from tests.core.tiny import tiny_adapter, tiny_base
 
-from .conftest import ALL, ROOT, Engine, submit, wait_for
-from .hub_server import Hub
-
-BASE_REPO, ADAPTER_REPO, BIG_REPO = "tester/tiny-base", "tester/teams", "tester/big"
-CATALOGUE = f"""
-[[model]]
-name = "tiny-base"
-kind = "base"
-title = "A tiny base"
-repo = "{BASE_REPO}"
-licence = "CC0-1.0"
-family = "SD3"
-
-[[model]]
-name = "tiny-team"
-kind = "adapter"
-title = "A tiny team"
-repo = "{ADAPTER_REPO}"
-file = "team.safetensors"
-base = "tiny-base"
-licence = "CC0-1.0"
-
-[[model]]
-name = "big"
-kind = "adapter"
-title = "A large file"
-repo = "{BIG_REPO}"
-file = "big.safetensors"
-licence = "CC0-1.0"
-"""
-BIG = np.random.default_rng(0).bytes(3_000_000)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """What the hub serves: a base with files that nobody needs, adapters, and one larger file."""
-    folder = tmp_path_factory.mktemp("hub")
-    base = tiny_base("SD3", folder / "base")
-    (base / "model_index.json").write_text("{}")
-    (base / "transformer" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"x" * 3000)
-    (base / "picture.png").write_bytes(b"png")
-    (base / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
-    (folder / "teams").mkdir()
-    tiny_adapter(base, folder / "teams" / "team.safetensors", teammates=ALL)
-    (folder / "big").mkdir()
-    (folder / "big" / "big.safetensors").write_bytes(BIG)
-    (folder / "catalogue.toml").write_text(CATALOGUE)
-    return folder
-
-
-@pytest.fixture
-def hub(files):
-    """A hub with the three repositories."""
-    made = Hub()
-    for repo, name in ((BASE_REPO, "base"), (ADAPTER_REPO, "teams"), (BIG_REPO, "big")):
-        made.add(repo, files / name)
-    yield made
-    made.close()
-
-
-class Shell:
-    """`python -m engine_server models ...` with a home and a hub."""
-
-    def __init__(self, hub: Hub, files, home) -> None:
-        self.home, self.variables = home, _variables(hub, files, home)
-
-    def start(self, *words: str, **more: str) -> subprocess.Popen:
-        """Start the command."""
-        command = [sys.executable, "-m", "engine_server", "models", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env=self.variables | more, **pipes)
-
-    def __call__(self, *words: str, **more: str) -> tuple[int, str]:
-        """Run the command: its exit code and all that it said."""
-        process = self.start(*words, **more)
-        return process.returncode if process.poll() is not None else _ended(process)
-
-
-def _ended(process: subprocess.Popen) -> tuple[int, str]:
-    said = process.communicate(timeout=120)
-    return process.returncode, "".join(said)
-
-
-def _variables(hub: Hub, files, home) -> dict[str, str]:
-    ours = {
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(home / "hf"),
-        "TEAMWORK_HOME": str(home),
-        "TEAMWORK_CATALOGUE": str(files / "catalogue.toml"),
-        "NO_PROXY": "127.0.0.1",
-    }
-    return {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "TEAMWORK_MODELS", "HF_HUB_OFFLINE")} | ours
-
-
-@pytest.fixture
-def models(hub, files, tmp_path):
-    """The command."""
-    return Shell(hub, files, tmp_path / "home")
+from .conftest import ROOT, wait_for
+from .fetching import BASE_REPO, BIG, BIG_REPO, ended, files, hub, models  # noqa: F401 - fixtures
 
 
 def test_the_catalogue_is_in_order():
@@ -168,7 +69,7 @@ def test_an_ended_process_loses_nothing(models, hub, how):
     folder = models.home / "models" / "big"
     wait_for(lambda: sum(path.stat().st_size for path in folder.glob("*.part")) > 500_000)
     process.send_signal(how)
-    code, said = _ended(process)
+    code, said = ended(process)
     assert code in (-signal.SIGKILL, 130) and "Traceback" not in said
     begun = next(folder.glob("*.part")).stat().st_size
     assert not (folder / RECORD).exists() and "of it fetched" in models("info", "big")[1]
@@ -192,8 +93,6 @@ def test_a_damaged_beginning_is_fetched_anew(models, hub, ignore_range):
     whole = models.home / "models" / "big" / "big.safetensors"
     record = whole.with_name(RECORD)
     record.unlink()
-    import hashlib
-
     begun = whole.with_name(f"big.safetensors.{hashlib.sha256(BIG).hexdigest()[:12]}.part")
     whole.rename(begun)
     begun.write_bytes(b"\0" * 100_000)
@@ -250,37 +149,13 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(models, hub
     assert code == 2 and "1000000.0 GB are needed" in said and not hub.served
 
 
-@pytest.fixture
-def engine(models, tmp_path, monkeypatch):
-    """An engine with the command's home and hub."""
-    for name, value in models.variables.items():
-        monkeypatch.setenv(name, value)
-    made = Engine(models.home, tmp_path)
-    yield made
-    made.stop()
-
-
-def test_a_fetched_team_runs_by_its_name_and_one_that_is_not_here_says_so(models, engine):
-    with engine.client() as client:
-        with pytest.raises(JobFailed, match="models get tiny-team") as caught:
-            client.run(submit("early", "material", model="tiny-team"))
-        assert caught.value.code == "model-missing"
-        assert models("get", "tiny-team")[0] == 0
-        assert "tiny-team" in [info.name for info in client.hello().models]
-        one = client.run(submit("n1", "material", ("albedo",), model="tiny-team", steps=1), timeout=60)
-        two = client.run(submit("n2", "material", ("albedo",), model="tiny-base+tiny-team", steps=1), timeout=60)
-        assert np.array_equal(one.outputs["albedo"].data, two.outputs["albedo"].data)
-        with pytest.raises(JobFailed, match=r"is a base: name an adapter for it"):
-            client.run(submit("n3", "material", model="tiny-base"))
-
-
 def test_run_takes_a_fetched_team_by_its_name(models, tmp_path):
     assert models("get", "tiny-team")[0] == 0
     for name in ("tiny-team", "tiny-base+tiny-team"):
         words = ["run", "--base", name, "--width", "16", "--height", "16", "--request", "albedo", "--steps", "1"]
         command = [sys.executable, "-m", "engine_server", *words, "--out", str(tmp_path / name)]
-        ended = subprocess.run(command, cwd=ROOT, env=models.variables, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0 and (tmp_path / name / "albedo.png").is_file(), ended.stderr
+        done = subprocess.run(command, cwd=ROOT, env=models.variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and (tmp_path / name / "albedo.png").is_file(), done.stderr
 
 
 def test_bases_and_adapters_of_a_folder_are_models(models, files, tmp_path, monkeypatch):

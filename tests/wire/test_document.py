@@ -13,7 +13,7 @@ from blender_addon.wire.schema import describe, fields_of
 
 TEXT = (Path(messages.__file__).parent / "PROTOCOL.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### `([\w-]+)`\n(.*?)(?=^##|\Z)", TEXT, re.M | re.S))
-KINDS = FROM_CLIENT.kinds | FROM_ENGINE.kinds | {k.__name__: k for k in (messages.ModelInfo, messages.JobInfo)}
+KINDS = FROM_CLIENT.kinds | FROM_ENGINE.kinds | {k.__name__: k for k in (messages.ModelInfo, messages.CatalogueEntry, messages.JobInfo)}
 
 
 def test_the_same_messages():

@@ -38,6 +38,7 @@ KNOWN = {
     Scalar: st.booleans() | st.integers(-(2**53), 2**53) | NUMBERS | TEXTS,
     ChannelImage: images(),
     str: TEXTS,
+    bool: st.booleans(),
 }
 
 

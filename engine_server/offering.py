@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the engine offers its clients, tasks and models, and whether a job asks for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blender_addon.wire import CatalogueEntry, Failed, Submit
+
+from .hub.offers import offers
+from .library import Entry, Unavailable, entries, locate
+
+GET_MODEL = "get-model"
+TASKS = ("material", "decompose", "shade", "echo", GET_MODEL)
+MODEL_FREE_TASKS = ("echo",)
+
+
+def unfit(submit: Submit, folders: Sequence[Path]) -> Failed | None:
+    """Why the job cannot be taken, if the engine has no such task or model; `folders` are the user's."""
+    if submit.task not in TASKS:
+        return Failed(submit.job_id, "unknown-task", f"There is no task {submit.task!r}; there are {', '.join(TASKS)}.")
+    if submit.task == GET_MODEL and submit.model not in offers():
+        sentence = f"The model {submit.model[:64]!r} cannot be fetched; what can is {', '.join(offers())}."
+        return Failed(submit.job_id, "unknown-model", sentence)
+    try:
+        if submit.task not in (*MODEL_FREE_TASKS, GET_MODEL):
+            locate(submit.model, submit.task, folders)
+    except Unavailable as error:
+        return Failed(submit.job_id, error.code, str(error))
+    return None
+
+
+def catalogue(folders: Sequence[Path]) -> tuple[CatalogueEntry, ...]:
+    """All models that are here or could be fetched."""
+    return tuple(map(_to_wire, entries(folders).values()))
+
+
+def _to_wire(entry: Entry) -> CatalogueEntry:
+    return CatalogueEntry(
+        name=entry.name,
+        kind=entry.kind,
+        place=entry.place.replace(" ", "-"),
+        title=entry.title,
+        licence=entry.licence,
+        base=entry.base,
+        size_bytes=entry.size_bytes,
+        memory_bytes=entry.memory_bytes,
+        token=entry.token,
+        page=entry.offer.page if entry.offer else "",
+    )
