@@ -28,6 +28,18 @@ def test_the_script_runs_the_benchmark_that_is_named(tmp_path):
     assert "team / base" in ended.stdout and "Goal" in ended.stdout
 
 
+def test_the_wire_is_measured_beside_what_it_is_compared_with(tmp_path):
+    """Every way brings its image back (the benchmark looks), and every goal has its line."""
+    words = ["wire", "--sizes", "48x32", "--repeats", "1", "--questions", "20", "--job-repeats", "1", "--job-side", "32"]
+    command = [sys.executable, "scripts/benchmark.py", *words, "--job-steps", "2", "--json", str(tmp_path / "figures.json")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    goals = {each["name"].partition(": ")[2] or each["name"]: each["goal"] for each in figures if each["goal"]}
+    assert list(goals.values()) == ["<= 1", ">= 0.7", ">= 10", "<= 20", "<= 5"]
+    assert all(each["value"] > 0 for each in figures if each["unit"] != "%") and "throughput" in ended.stdout
+
+
 def test_all_benchmarks_are_listed_with_what_they_measure(capsys):
     assert main(["--help"]) == 0
     listed = capsys.readouterr().out
