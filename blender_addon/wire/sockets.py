@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sockets with the protocol's options: CURVE on every one of them, frames limited before they are read."""
+"""Sockets with the protocol's options: CURVE on every one that others could reach, frames limited before they are read."""
 
 from __future__ import annotations
 
@@ -26,9 +26,15 @@ def client_socket(context: zmq.Context, address: str, keys: KeyPair, server_publ
 
     The caller connects it, so that whoever follows the connection's events misses none.
     """
-    socket = _common(context, zmq.DEALER, address)
+    socket = private_client_socket(context, address, identity)
     socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
     socket.curve_serverkey = server_public.encode()
+    return socket
+
+
+def private_client_socket(context: zmq.Context, address: str, identity: bytes) -> zmq.Socket:
+    """The same without CURVE, for an address that only the user's own processes can reach."""
+    socket = _common(context, zmq.DEALER, address)
     socket.setsockopt(zmq.ROUTING_ID, identity)
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
@@ -37,11 +43,23 @@ def client_socket(context: zmq.Context, address: str, keys: KeyPair, server_publ
 
 def server_socket(context: zmq.Context, address: str, keys: KeyPair, domain: str = ZAP_DOMAIN) -> zmq.Socket:
     """A ROUTER bound to `address`. Who may connect is up to the ZAP handler of the context; without one, nobody."""
-    socket = _common(context, zmq.ROUTER, address)
+    socket = _router(context, address)
     socket.curve_server = True
     socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
     socket.setsockopt_string(zmq.ZAP_DOMAIN, domain)
+    socket.bind(address)
+    return socket
+
+
+def private_server_socket(context: zmq.Context, address: str) -> zmq.Socket:
+    """A ROUTER without CURVE, bound to an address that only the user's own processes can reach."""
+    socket = _router(context, address)
+    socket.bind(address)
+    return socket
+
+
+def _router(context: zmq.Context, address: str) -> zmq.Socket:
+    socket = _common(context, zmq.ROUTER, address)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a client that is gone is an error, not silence
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a client that comes back takes its place again
-    socket.bind(address)
     return socket
