@@ -7,8 +7,10 @@ On several devices: `accelerate launch -m engine_server train CONFIG.toml`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -51,12 +53,22 @@ def _train(args: argparse.Namespace) -> int:
     say = (lambda line: print(line, flush=True)) if ranks.first else (lambda line: None)
     try:
         trainer = Trainer(config, stage_for(config, ranks, say), say, ranks)
-        for signal_ in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signal_, trainer.stop)
-        trainer.run()
+        with _stopping(trainer.stop):
+            trainer.run()
     finally:
         ranks.close()
     if trainer.progress() < 1:
         say(f"stopped at step {trainer.step}; run the same command to go on from there")
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _stopping(stop: Callable[..., None]) -> Iterator[None]:
+    """Within this block Ctrl-C and SIGTERM, which clusters send before they take a machine back, call `stop`."""
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -68,9 +68,14 @@ def warm_start(network: torch.nn.Module, team: TeamConfig, earlier: Checkpoint) 
                 parameter[here] = earlier.layers[layer][name][there].to(parameter)
 
 
-def team_config(config: TrainConfig) -> TeamConfig:
-    """The team that [network] describes; `base_model` is the base unless it is said otherwise. Raises `ConfigError`."""
-    return build(TeamConfig, {"base_model": config.base} | config.network, "[network]")
+RANK = 64
+"""The published rank."""
+
+
+def team_config(config: TrainConfig, family: str) -> TeamConfig:
+    """The team that [network] describes, on a base of this family unless it is said otherwise. Raises `ConfigError`."""
+    usual = {"base_model": config.base, "rank": RANK, "profile": family}
+    return build(TeamConfig, usual | config.network, "[network]")
 
 
 class TeamStage:
@@ -81,8 +86,8 @@ class TeamStage:
         torch.manual_seed(config.seed)
         ranks = ranks or Ranks("cpu")
         self.config, self.options = config, options_of(config)
-        self.team = team_config(config)
         self.base = load_base(config.base, str(ranks.device), getattr(torch, config.weights or config.precision))
+        self.team = team_config(config, self.base.family)
         self._attach()
         self.objective = objective_for(self.base, self.options.weighting)
         self.sizes = self.options.sizes or ((config.crop, config.batch),)

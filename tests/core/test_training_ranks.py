@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Protects training on several devices: two processes with one batch each are one process with two."""
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine_server.train.errors import ConfigError
+from engine_server.train.loop import STATE
+from engine_server.train.ranks import Ranks
+from engine_server.train.state import read_state
+
+from .tiny import tiny_base
+from .training import start, team_config, train, write_config, write_samples
+
+TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+"""What `accelerate launch` starts for several GPUs, too; for processors alone it would ask for mpirun."""
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batches(tmp_path):
+    (tmp_path / "base").mkdir()
+    samples, base = write_samples(tmp_path / "samples"), tiny_base("SD3", tmp_path / "base")
+    alone = team_config(samples, base, tmp_path / "alone", steps=6, accumulate=4)
+    train(alone)
+    together = dataclasses.replace(alone, output=str(tmp_path / "together"), accumulate=2, save_every=3)
+    process = start(write_config(together, tmp_path / "c.toml"), *TWO)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out == ""  # fewer steps than make a line; two would have been a sign that both talk
+    assert read_state(tmp_path / "together" / STATE).step == 6
+    a, b = (load_file(tmp_path / name / "team.safetensors") for name in ("alone", "together"))
+    for name in a:
+        torch.testing.assert_close(b[name], a[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_device_that_is_not_there_gets_a_sentence():
+    with pytest.raises(ConfigError, match="'cuda:77' is not there .*cpu always is"):
+        Ranks("cuda:77")
+    assert Ranks("auto").count == 1
