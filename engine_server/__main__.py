@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from . import __version__
 from .commands import COMMANDS
+from .logs import quiet_packages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"{__package__}.commands.{name}")
             module.add_arguments(subparser)
     args = parser.parse_args(arguments)
+    quiet_packages()
     return module.main(args)
 
 

@@ -6,8 +6,18 @@ from __future__ import annotations
 import logging
 import sys
 
+TALKATIVE = ("torchao", "bitsandbytes", "torch.utils._pytree", "diffusers.quantizers")
+"""Packages that say while they are imported which of their parts this machine has no use for."""
+
+
+def quiet_packages() -> None:
+    """Let imported packages speak of errors only."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
 
 def set_up_logging(level: str = "INFO") -> None:
     """Send this process's log to standard error."""
     form = "%(asctime)s %(process)d %(levelname)s %(message)s"
     logging.basicConfig(stream=sys.stderr, level=level, format=form)
+    quiet_packages()

@@ -87,7 +87,11 @@ class Source:
         if file.endswith(".gguf"):
             options["quantization_config"] = diffusers.GGUFQuantizationConfig(compute_dtype=self.dtype)
         options |= {"config": self.place, "subfolder": subfolder, "config_revision": self.revision}
-        network = network_class.from_single_file(file, **options)
+        try:
+            network = network_class.from_single_file(file, **options)
+        except FAULTS as error:
+            kind = network_class.__name__
+            raise TeamError(f"{file} is not a whole file of weights for a {kind} ({first_line(error)}).") from error
         missing = next((name for name, parameter in network.named_parameters() if parameter.is_meta), None)
         if missing:
             raise TeamError(f"The network file {file} does not fit {self.place}: it has no {missing}.")

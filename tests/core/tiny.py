@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
@@ -31,22 +32,22 @@ def _vae(kind: type = diffusers.AutoencoderKL, **config) -> diffusers.Autoencode
     )
 
 
-def _sd3(folder: Path) -> Prompt:
+def _sd3(folder: Path, head: int = 8, text: int = 16) -> Prompt:
     diffusers.SD3Transformer2DModel(
         sample_size=16,
         patch_size=2,
         in_channels=4,
         out_channels=4,
         num_layers=2,
-        attention_head_dim=8,
+        attention_head_dim=head,
         num_attention_heads=2,
-        joint_attention_dim=16,
-        caption_projection_dim=16,
+        joint_attention_dim=text,
+        caption_projection_dim=2 * head,
         pooled_projection_dim=8,
         pos_embed_max_size=16,
     ).save_pretrained(folder / "transformer")
     diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
-    return Prompt(torch.randn(1, 3, 16), torch.randn(1, 8))
+    return Prompt(torch.randn(1, 3, text), torch.randn(1, 8))
 
 
 def _flux(folder: Path) -> Prompt:
@@ -135,8 +136,17 @@ _BUILDERS = {"SD2": _sd2, "SDXL": _sdxl, "SD3": _sd3, "FLUX": _flux, "FLUX2": _f
 
 def tiny_base(family: str, folder: Path) -> Path:
     """A base of some thousand parameters with a 4-channel, factor-2 VAE."""
+    return _with_vae(folder, family, _BUILDERS[family])
+
+
+def wide_sd3(folder: Path) -> Path:
+    """A tiny SD3 whose layers are 32 wide."""
+    return _with_vae(folder, "SD3", lambda here: _sd3(here, 16, 32))
+
+
+def _with_vae(folder: Path, family: str, build: Callable[[Path], Prompt]) -> Path:
     torch.manual_seed(0)
-    prompt = _BUILDERS[family](folder)
+    prompt = build(folder)
     if family == "FLUX2":
         vae = _vae(diffusers.AutoencoderKLFlux2, batch_norm_eps=0.0)
     else:
