@@ -130,7 +130,7 @@ def start_engine(python: Path, home: Path | str | None = None, *, device: str = 
 def spawn_engine(python: Path, home: Path | str | None = None, *, device: str = "cpu") -> Engine:
     """Start an engine as `start_engine` does, but do not wait for it. Raises `LaunchError`."""
     folder = home_folder(home)
-    command = [str(python), "-m", "engine_server", "serve", "--address", "127.0.0.1:0", "--home", str(folder)]
+    command = [str(python), "-m", "engine_server", "serve", "--address", "127.0.0.1:0", "--home", str(folder), "--drain", "0"]
     command += ["--device", device, "--parent-pid", str(os.getpid())]
     try:
         folder.mkdir(parents=True, exist_ok=True)

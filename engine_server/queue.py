@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 FINISHED = (DONE, FAILED, CANCELLED)
+
+REMEMBERED = 20
+"""Jobs whose times tell how long the next ones may take."""
 
 _numbers = itertools.count(1)
 
@@ -18,7 +22,7 @@ class Job:
     """One job. `owner` is the client's public key, `route` the connection that gets its news, `frames` its submission.
 
     `digest` tells one request from another with the same name. `news` is the last progress, as frames. `abandoned` means
-    that nobody will fetch its end.
+    that nobody will fetch its end. `started` is when a worker got it, by the monotonic clock.
     """
 
     owner: str
@@ -32,6 +36,7 @@ class Job:
     state: str = QUEUED
     cancelling: bool = False
     abandoned: bool = False
+    started: float = 0.0
     news: list = field(default_factory=list)
     number: int = field(default_factory=lambda: next(_numbers))
 
@@ -46,11 +51,17 @@ class QueueFull(Exception):
 
 
 class Queue:
-    """All jobs by owner and name; those that wait are bounded in number (`limit`) and in bytes of input (`most_bytes`)."""
+    """All jobs by owner and name; those that wait are bounded in number (`limit`) and in bytes of input (`most_bytes`).
+
+    Owners take turns, however many jobs one of them has sent; and one who has none waiting finds a place also when the
+    others have taken all: there are as many places again for first jobs.
+    """
 
     def __init__(self, limit: int, most_bytes: int) -> None:
         self.limit, self.most_bytes = limit, most_bytes
         self._jobs: dict[tuple[str, str], Job] = {}
+        self._served: dict[str, int] = {}
+        self._seconds: deque[float] = deque(maxlen=REMEMBERED)
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
@@ -64,25 +75,46 @@ class Queue:
         return [job for job in self if job.owner == owner]
 
     def waiting(self) -> list[Job]:
-        """The jobs that no worker has yet, oldest first."""
-        return [job for job in self if job.state == QUEUED]
+        """The jobs that no worker has yet, in the order in which they will be served: each owner's oldest, then their next."""
+        counts: dict[str, itertools.count] = {}
+        turns = {
+            job: (next(counts.setdefault(job.owner, itertools.count())), self._served.get(job.owner, 0), job.number)
+            for job in self
+            if job.state == QUEUED
+        }
+        return sorted(turns, key=turns.__getitem__)
 
     def add(self, job: Job) -> None:
         """Put a job at the end. Raises `QueueFull`."""
         waiting = self.waiting()
-        if len(waiting) >= self.limit:
-            raise QueueFull(f"The engine's queue is full: {len(waiting)} jobs wait. Try again when one has ended.")
+        places = self.limit if any(other.owner == job.owner for other in waiting) else 2 * self.limit
+        if len(waiting) >= places:
+            raise QueueFull(f"The engine's queue is full: {len(waiting)} jobs wait{self._wait(len(waiting))}. Try again then.")
         held = sum(other.size for other in waiting)
         if held + job.size > self.most_bytes:
             raise QueueFull(
-                f"The engine's queue is full: {len(waiting)} jobs wait with {held >> 20} MiB of images,"
-                f" and {self.most_bytes >> 20} MiB is the most. Try again when one has ended."
+                f"The engine's queue is full: {len(waiting)} jobs wait{self._wait(len(waiting))} with {held >> 20} MiB of"
+                f" images, and {self.most_bytes >> 20} MiB is the most. Try again when one has ended."
             )
         self._jobs[job.owner, job.job_id] = job
 
+    def _wait(self, jobs: int) -> str:
+        """How long so many jobs may take, if earlier ones tell."""
+        if not self._seconds:
+            return ""
+        return f", which may take {max(1, round(jobs * sum(self._seconds) / len(self._seconds)))} s"
+
+    def serve(self, job: Job) -> None:
+        """A worker gets the job: others have their turn before its owner's next."""
+        self._served[job.owner] = next(_numbers)
+
+    def took(self, seconds: float) -> None:
+        """A job has run for so long."""
+        self._seconds.append(seconds)
+
     def position(self, job: Job) -> int:
         """How many waiting jobs are before this one."""
-        return sum(other.number < job.number for other in self.waiting()) if job.state == QUEUED else 0
+        return self.waiting().index(job) if job.state == QUEUED else 0
 
     def remove(self, job: Job) -> None:
         """Forget a job."""

@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 import uuid
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from blender_addon.wire import (
     PROTOCOL,
@@ -45,10 +40,11 @@ from blender_addon.wire import (
 )
 
 from . import __version__
+from .digest import digest_of
 from .downloads import Downloads
 from .library import usable
 from .offering import GET_MODEL, TASKS, catalogue, unfit
-from .queue import CANCELLED, DONE, FAILED, QUEUED, Job, Queue, QueueFull
+from .queue import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, Queue, QueueFull
 from .results import ResultStore
 from .settings import Settings
 from .supervisor import BUSY, IDLE, NONE, STARTING, Supervisor
@@ -56,7 +52,7 @@ from .supervisor import BUSY, IDLE, NONE, STARTING, Supervisor
 log = logging.getLogger(__name__)
 
 LISTED_JOBS = 256
-CHECKED_BYTES = 1 << 16
+STOPPING = "engine-stopping"
 
 Send = Callable[[bytes, list], None]
 
@@ -87,7 +83,7 @@ class Desk:
         self.results = ResultStore(
             settings.home, settings.results_in_memory, settings.results_on_disk, settings.results_limit
         )
-        self._started = time.monotonic()
+        self._started, self._closing = time.monotonic(), False
         self._answers: dict[type[Message], Callable[[Request, Any], Message | None]] = {
             Hello: self._hello,
             Heartbeat: self._heartbeat,
@@ -156,7 +152,7 @@ class Desk:
 
     def _submit(self, request: Request, submit: Submit) -> Message | None:
         known = self.queue.find(request.owner, submit.job_id)
-        digest = _digest(request)
+        digest = digest_of(request.envelope.body, request.frames[2:])
         if known is not None:
             return self._again(request, known, digest)
         job = Job(request.owner, submit.job_id, submit.task, request.route, request.frames, request.size, digest, submit.model)
@@ -183,6 +179,8 @@ class Desk:
         return None
 
     def _enqueue(self, job: Job) -> Failed | None:
+        if self._closing:
+            return Failed(job.job_id, STOPPING, "The engine is being stopped: submit the job again when it runs anew.")
         try:
             self.queue.add(job)
         except QueueFull as error:
@@ -244,6 +242,8 @@ class Desk:
     def _end(self, job: Job, message: Message, frames: list) -> None:
         job.state = {Result: DONE, Failed: FAILED, Cancelled: CANCELLED}[type(message)]
         job.frames = job.news = []
+        if isinstance(message, Result):
+            self.queue.took(time.monotonic() - job.started)
         log.info("job %s %s%s", job.job_id, job.state, f": {message.code}" if isinstance(message, Failed) else "")
         if job.abandoned:
             self._forget(job)
@@ -262,11 +262,24 @@ class Desk:
         for job in self.queue.waiting():
             worker = self._place(job).free()
             if worker is not None:
+                job.started = time.monotonic()
+                self.queue.serve(job)
                 worker.assign(job)
 
     def _place(self, job: Job) -> Supervisor | Downloads:
         """Who runs such jobs."""
         return self.downloads if job.task == GET_MODEL else self._supervisor
+
+    def hand_back(self, states: tuple[str, ...]) -> None:
+        """The engine is to stop: take nothing more, and end the jobs of these states with a sentence that says so."""
+        self._closing = True
+        for job in [job for job in self.queue if job.state in states]:
+            message = Failed(job.job_id, STOPPING, "The engine was stopped before the job's end: submit it again when it runs anew.")
+            self.on_news(job, message, encode(message))
+
+    def busy(self) -> bool:
+        """Does any job run?"""
+        return any(job.state == RUNNING for job in self.queue)
 
     def close(self) -> None:
         """Forget everything."""
@@ -278,16 +291,3 @@ def _unknown(job_id: str) -> Failed:
     return Failed(
         job_id, "unknown-job", f"The engine holds no job {job_id} of yours, perhaps because it was started anew: submit it again."
     )
-
-
-def _digest(request: Request) -> bytes:
-    """What a job asks for and with which images; sums will do for those, as nobody gains by deceiving himself."""
-    sums = [_sum(frame) for frame in request.frames[2:]]
-    return hashlib.sha256(json.dumps([request.envelope.body, sums], sort_keys=True).encode()).digest()
-
-
-def _sum(frame: Any) -> tuple[int, int]:
-    """A sum of all words and a checksum of the first: ten times faster than a checksum of all, while the server waits."""
-    data = memoryview(frame)
-    words = np.frombuffer(data, np.uint64, data.nbytes // 8)
-    return int(words.sum(dtype=np.uint64)), zlib.crc32(data[:CHECKED_BYTES])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 
 import zmq
 
@@ -27,6 +28,7 @@ from blender_addon.wire.sockets import ZAP_DOMAIN, server_socket
 
 from . import __version__, worker_link
 from .parent import ParentWatch
+from .queue import QUEUED, RUNNING
 from .requests import Desk, Request
 from .settings import Settings
 from .supervisor import Supervisor
@@ -58,7 +60,7 @@ class Server:
         self.address = self._clients.last_endpoint.decode()
         self._desk = Desk(settings, self._supervisor, self._send, self._wakeup.wake)
         self._parent = ParentWatch(settings.parent_pid) if settings.parent_pid else None
-        self._settings, self._stopping = settings, False
+        self._settings, self._stopping, self._deadline = settings, 0, None
         self._record = EngineRecord(_reachable(self.address), os.getpid(), self._desk.instance, __version__)
         self._actions = {
             self._door.socket: self._door.answer,
@@ -68,8 +70,11 @@ class Server:
         }
 
     def stop(self) -> None:
-        """Let `serve` return soon; safe in signal handlers and from any thread."""
-        self._stopping = True
+        """Let `serve` return: when the running jobs have ended or their time is up; at once if asked twice.
+
+        Safe in signal handlers and from any thread.
+        """
+        self._stopping += 1
         self._wakeup.wake()
 
     def serve(self) -> None:
@@ -80,12 +85,22 @@ class Server:
             self._supervisor.warm_up()
         poller = self._poller()
         try:
-            while not self._stopping:
+            while not self._over():
                 for socket, _ in poller.poll(TICK_MS):
                     self._actions[socket]()
                 self._tick()
         finally:
             self._close()
+
+    def _over(self) -> bool:
+        """Has it been told to stop, and has no running job time left? Jobs that wait are handed back at the first word."""
+        if not self._stopping:
+            return False
+        if self._deadline is None:
+            log.info("the engine stops; what runs has %.0f s to end", self._settings.drain)
+            self._deadline = time.monotonic() + self._settings.drain
+            self._desk.hand_back((QUEUED,))
+        return self._stopping > 1 or not self._desk.busy() or time.monotonic() >= self._deadline
 
     def _poller(self) -> zmq.Poller:
         poller = zmq.Poller()
@@ -100,7 +115,7 @@ class Server:
         self._desk.results.settle()
         if self._parent is not None and self._parent.gone():
             log.info("the process that started this engine has ended")
-            self._stopping = True
+            self._stopping = 2  # nobody is left to wait for
 
     def _lists(self, key: str) -> bool:
         """May this client connect? The list is read anew each time, so that a change needs no new start."""
@@ -147,6 +162,7 @@ class Server:
 
     def _close(self) -> None:
         self._record.remove(self._settings.home)
+        self._desk.hand_back((QUEUED, RUNNING))
         self._supervisor.close()
         self._desk.close()
         self._clients.close()

@@ -14,7 +14,8 @@ class Settings:
     """Settings of one server. Times are seconds, sizes bytes.
 
     `address` is where it listens (port 0: any free one); `devices` gets one worker each; `models` are folders of teams
-    beside the bundled one; `parent_pid` is a process with which the server ends; `offline` rules out fetching models.
+    beside the bundled one; `parent_pid` is a process with which the server ends; `offline` rules out fetching models;
+    `drain` is what running jobs have to end in when the server is told to stop.
     """
 
     home: Path
@@ -24,7 +25,7 @@ class Settings:
     parent_pid: int | None = None
     warm: bool = False
     offline: bool = False
-    queue_limit: int = 16
+    queue_limit: int = 64
     queue_bytes: int = 4 * GIB
     results_in_memory: int = GIB
     results_on_disk: int = 16 * GIB
@@ -32,3 +33,4 @@ class Settings:
     start_limit: float = 60.0
     hang_limit: float = 900.0
     cancel_grace: float = 60.0
+    drain: float = 10.0

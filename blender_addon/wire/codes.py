@@ -18,6 +18,7 @@ CODES: dict[str, str] = {
     "unknown-job": "the engine holds no job of that name for this client, perhaps because it was started anew",
     "job-id-reused": "the job's name was used before, for another request",
     "result-gone": "the result was dropped because newer ones needed its room",
+    "engine-stopping": "the engine was told to stop before the job's end",
     "busy": "the worker cannot be unloaded while a job runs",
     "worker-failed-to-start": "the worker process did not come up",
     "worker-died": "the worker process ended in the middle of the job",

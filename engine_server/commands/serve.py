@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="end a worker that is silent for so long (default: %(default)s)",
     )
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=default.drain,
+        metavar="SECONDS",
+        help="what running jobs have when the engine is told to stop; a second signal stops at once (default: %(default)s)",
+    )
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
 
@@ -74,4 +81,5 @@ def _settings(args: argparse.Namespace) -> Settings:
         offline=args.offline,
         queue_limit=args.queue,
         hang_limit=args.hang_limit,
+        drain=args.drain,
     )

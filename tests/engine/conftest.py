@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -47,8 +48,9 @@ class Engine:
         return Client(self.address, Credentials.local(self.home), **settings)
 
     def stop(self) -> None:
-        """End it."""
+        """End it, without waiting for a job that runs: that is what a second signal is for."""
         self.process.terminate()
+        self.process.send_signal(signal.SIGINT)
         self.process.wait(10)
 
 

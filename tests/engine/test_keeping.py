@@ -82,3 +82,28 @@ def test_names_are_an_owners_own():
     assert queue.find("me", "same") is mine and queue.of("you") == [yours]
     queue.remove(mine)
     assert queue.find("me", "same") is None and queue.find("you", "same") is yours
+
+
+def test_owners_take_turns_and_a_first_job_finds_a_place():
+    queue = Queue(limit=3, most_bytes=1000)
+    for name in ("a", "b", "c"):
+        queue.add(job(name))
+    queue.serve(queue.find("me", "a"))
+    queue.find("me", "a").state = DONE
+    queue.add(job("d"))
+    with pytest.raises(QueueFull, match="3 jobs wait. Try"):
+        queue.add(job("e"))
+    queue.add(job("mine", owner="you"))  # although me has taken all places
+    assert [each.job_id for each in queue.waiting()] == ["mine", "b", "c", "d"]
+    with pytest.raises(QueueFull):
+        queue.add(job("second", owner="you"))
+
+
+def test_a_full_queue_tells_how_long_it_may_take():
+    queue = Queue(limit=2, most_bytes=1000)
+    for seconds in (10.0, 20.0):
+        queue.took(seconds)
+    queue.add(job("a"))
+    queue.add(job("b"))
+    with pytest.raises(QueueFull, match="2 jobs wait, which may take 30 s"):
+        queue.add(job("c"))

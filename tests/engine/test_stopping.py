@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An engine that is told to stop: what runs may end, what waits is handed back, nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from blender_addon.wire import Failed, JobFailed, Progress, Result, read_engine_record
+
+from .conftest import end_of, submit, until, wait_for
+from .test_server import exists
+
+
+def test_what_runs_may_end_and_what_waits_is_handed_back(launch):
+    engine = launch()
+    with engine.client() as client:
+        client.submit(submit("runs", steps=10, seconds_per_step=0.1))
+        client.submit(submit("waits"))
+        until(client, Progress, "runs")
+        engine.process.send_signal(signal.SIGTERM)
+        handed_back = until(client, Failed)
+        assert (handed_back.job_id, handed_back.code) == ("waits", "engine-stopping")
+        with pytest.raises(JobFailed, match="being stopped: submit"):
+            client.submit(submit("late"))
+        assert isinstance(end_of(client, "runs"), Result)
+    assert engine.process.wait(20) == 0 and read_engine_record(engine.home) is None
+
+
+@pytest.mark.parametrize(("words", "signals"), [(("--drain", "0.5"), 1), (("--drain", "600"), 2)])
+def test_time_that_is_up_and_a_second_signal_hand_back_what_runs(launch, words, signals):
+    engine = launch(*words)
+    with engine.client() as client:
+        client.submit(submit("endless", steps=10_000, seconds_per_step=0.05))
+        client.submit(submit("behind"))
+        until(client, Progress, "endless")
+        pid = client.status().worker_pid
+        engine.process.send_signal(signal.SIGTERM)
+        assert until(client, Failed).job_id == "behind"
+        if signals == 2:
+            engine.process.send_signal(signal.SIGTERM)
+        failed = end_of(client, "endless")
+        assert failed.code == "engine-stopping" and "submit it again" in failed.sentence
+    assert engine.process.wait(20) == 0
+    wait_for(lambda: not exists(pid))
