@@ -7,7 +7,7 @@ import textwrap
 
 import bpy
 
-from . import setting_up
+from . import expectation, setting_up
 from .engine import LINK
 from .settings import engine_settings
 
@@ -19,7 +19,8 @@ GIGABYTE = 1e9
 def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
     """A sentence, in as many lines as it takes: a label would cut it off."""
     width = context.region.width if context.region else 300
-    letters = max(16, int(width / (LETTER_WIDTH * context.preferences.system.ui_scale)) - 8)
+    scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
+    letters = max(16, int(width / (LETTER_WIDTH * scale)) - 8)
     column = layout.column(align=True)
     column.scale_y = 0.85
     for number, line in enumerate(textwrap.wrap(text, letters)):
@@ -36,11 +37,48 @@ def draw_next_step(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
         _draw_apart(layout, context)
 
 
+def fill(operator: bpy.types.OperatorProperties, settings, picture: bpy.types.Image | None = None) -> None:
+    """Give an operator those of its properties that the panel's settings have, and the picture."""
+    for name in set(settings.bl_rna.properties.keys()) & set(operator.bl_rna.properties.keys()) - {"rna_type", "name"}:
+        setattr(operator, name, getattr(settings, name))
+    if picture is not None:
+        operator.image = picture.name
+
+
+def draw_model(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Which model works, its licence, and what it needs."""
+    settings = context.scene.teamwork
+    layout.prop(settings, "model")
+    model = LINK.model(settings.model)
+    if model is not None:
+        say(layout, context, f"{model.title}: licence {model.licence}, needs {model.memory_bytes / GIGABYTE:.1f} GB")
+    elif LINK.welcome:
+        say(layout, context, f"The engine has no model {settings.model!r}: choose another.", "ERROR")
+
+
+def expected_seconds(context, task: str, outputs, size: tuple[int, int], inputs: int = 1) -> str:
+    """About how long a task takes, as a line; empty where there is nothing to say."""
+    settings = context.scene.teamwork
+    if not LINK.welcome or 0 in size:
+        return ""
+    options = {"steps": settings.steps, "size": settings.size}
+    seconds = expectation.seconds(task, settings.model, outputs, options, size, inputs)
+    return "The first one tells how long it takes" if seconds is None else f"About {duration(seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min, 1.5 h."""
+    if seconds < 90.0:
+        return f"{max(1.0, seconds):.0f} s"
+    return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
+
+
 def _draw_connected(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     say(layout, context, LINK.state(), "LINKED" if LINK.welcome else "TIME")
-    if LINK.welcome and LINK.welcome.memory_total:
-        free, total = LINK.welcome.memory_free / GIGABYTE, LINK.welcome.memory_total / GIGABYTE
-        layout.progress(factor=1.0 - free / total, text=f"{free:.1f} of {total:.1f} GB free")
+    told = LINK.session.status or LINK.welcome
+    if told and told.memory_total:
+        free, total = told.memory_free / GIGABYTE, told.memory_total / GIGABYTE
+        layout.progress(factor=1.0 - free / total, text=f"{free:.1f} of {total:.1f} GB memory free")
     if LINK.unloaded:
         say(layout, context, LINK.unloaded.sentence)
     row = layout.row(align=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from .wire import Result, Submit
 
@@ -25,6 +26,9 @@ class Job:
     line: str = "Waiting"
     factor: float = 0.0
     made: list[str] = field(default_factory=list)
+    operator: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The operator that sent it ("teamwork.decompose_image") and its properties: enough to send it again."""
 
     @property
     def job_id(self) -> str:

@@ -12,7 +12,7 @@ import uuid
 
 import bpy
 
-from . import recovery, setting_up
+from . import expectation, history, previews, recovery, setting_up
 from .engine import LINK
 from .job import CANCELLED, DONE, FAILED, JOBS, RUNNING, Job, Land, running
 from .session import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
@@ -137,12 +137,15 @@ def _show_progress(job: Job, event: JobProgress) -> None:
     progress = event.progress
     job.factor = progress.step / progress.total if progress.total else 0.0
     left = f", {progress.seconds_left:.0f} s left" if progress.seconds_left else ""
+    if progress.preview is not None and not bpy.app.background:
+        previews.show(job.job_id, progress.preview)
     steps = f"{progress.stage.capitalize()} {progress.step}/{progress.total}{left}"
     job.line = steps if progress.total else "Loading the model"
 
 
 def _land(job: Job, result: Result) -> None:
     """Make datablocks; only then may the engine forget the result. A mistake of ours ends the job with a sentence."""
+    expectation.note(job, result)
     try:
         job.end(DONE, job.land(result, job))
     except Exception as error:  # whatever it is, the user gets a sentence, and the pictures if at all possible
@@ -168,6 +171,8 @@ def _release(job: Job) -> None:
     """Nothing of the job is needed from the engine any more."""
     LINK.session.acknowledge(job.job_id)
     recovery.done(job)
+    previews.drop(job.job_id)
+    history.forget()
 
 
 def _push_undo(job: Job) -> None:
@@ -196,4 +201,6 @@ def stop() -> None:
     setting_up.cancel()
     LINK.disconnect()
     recovery.close()
+    previews.close()
+    expectation.close()
     JOBS.clear()

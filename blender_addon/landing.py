@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -29,6 +30,8 @@ def _mark(datablock: bpy.types.ID, result: Result, job: Job, source: str, channe
         "seconds": info.get("seconds", 0.0),
         "job": job.job_id,
         "source": source,
+        "operator": job.operator,
+        "settings": json.dumps(job.settings),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     for name, value in facts.items():

@@ -16,8 +16,9 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from .environment.place import lock_file
 from .wire import CredentialsError, home_folder
@@ -42,6 +43,8 @@ class Entry:
     steps: int = 0
     size: int = 0
     time: float = 0.0
+    operator: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Ledger:

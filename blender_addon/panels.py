@@ -1,114 +1,244 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Teamwork tab of the 3D viewport, the Image Editor and the Shader Editor. Draws only."""
+"""The Teamwork tab of the 3D viewport, the Image Editor, the Shader Editor and the Compositor: in each the tasks that
+belong there. Draws only.
+"""
 
 from __future__ import annotations
 
 import bpy
 
-from . import jobs
-from .drawing import draw_next_step, say
+from . import jobs, previews, recovery
+from .drawing import draw_model, draw_next_step, expected_seconds, fill, say
 from .engine import LINK
+from .history import made
+from .presets import PRESETS
 
-HISTORY_SHOWN = 5
+HISTORY_SHOWN = 6
+ENDED_SHOWN = 3
 ICONS = {jobs.RUNNING: "TIME", jobs.DONE: "CHECKMARK", jobs.FAILED: "ERROR", jobs.CANCELLED: "CANCEL"}
-OPTIONS = ("model", "seed", "steps", "size")
+ADVANCED = ("seed", "steps", "size")
+SPACES = {
+    "view3d": ("VIEW_3D", ""),
+    "image": ("IMAGE_EDITOR", ""),
+    "shader": ("NODE_EDITOR", "ShaderNodeTree"),
+    "compositor": ("NODE_EDITOR", "CompositorNodeTree"),
+}
+"""Editors by our names for them: the type of the space, and the tree that it has to show."""
 
 
-def _draw_picture_tasks(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    settings = context.scene.teamwork
-    picture = settings.picture or getattr(context.space_data, "image", None)
-    layout.template_ID(settings, "picture", open="image.open")
-    if settings.picture is None and picture is not None:
-        layout.label(text=f"or, as shown: {picture.name}")
-    column = layout.column(align=True)
-    column.enabled = picture is not None
-    material = column.operator("teamwork.material_from_image", icon="MATERIAL")
-    _fill(material, settings, picture)
-    material.apply = settings.apply
-    _fill(column.operator("teamwork.decompose_image", icon="RENDERLAYERS"), settings, picture)
-    layout.prop(settings, "apply")
+def picture_of(context: bpy.types.Context) -> bpy.types.Image | None:
+    """The picture that a task works on: the chosen one, else the one that the editor shows."""
+    return context.scene.teamwork.picture or getattr(context.space_data, "image", None)
 
 
-def _fill(operator: bpy.types.OperatorProperties, settings, picture: bpy.types.Image | None = None) -> None:
-    for name in OPTIONS:
-        setattr(operator, name, getattr(settings, name))
-    if picture is not None:
-        operator.image = picture.name
-
-
-def _draw_render(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    settings = context.scene.teamwork
-    layout.prop(settings, "samples")
-    render = layout.operator("teamwork.neural_render", icon="RENDER_STILL")
-    _fill(render, settings)
-    render.samples = settings.samples
-
-
-def _draw_options(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    layout.use_property_split = True
-    for name in OPTIONS:
-        layout.prop(context.scene.teamwork, name)
-    model = LINK.model(context.scene.teamwork.model)
-    if model is not None:
-        say(layout, context, f"{model.title}, licence {model.licence}, needs {model.memory_bytes / 1e9:.1f} GB")
-
-
-def _draw_job(box: bpy.types.UILayout, context: bpy.types.Context, job: jobs.Job) -> None:
-    box.label(text=job.title, icon=ICONS[job.state])
-    if job.state != jobs.RUNNING:
-        say(box, context, job.line)
-        return
-    row = box.row(align=True)
-    row.progress(factor=job.factor, text=job.line)
-    row.operator("teamwork.cancel", text="", icon="X").job = job.job_id
-
-
-class _Panel(bpy.types.Panel):
-    bl_label = "Teamwork"
+class _Panel:
     bl_region_type = "UI"
     bl_category = "Teamwork"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Engine, tasks, options, jobs."""
-        draw_next_step(self.layout, context)
-        self._draw_section("picture", "Picture", _draw_picture_tasks, context)
-        if self.bl_space_type == "VIEW_3D":
-            self._draw_section("render", "Scene", _draw_render, context)
-        self._draw_section("options", "Options", _draw_options, context, closed=True)
-        for job in reversed(jobs.JOBS[-HISTORY_SHOWN:]):
-            _draw_job(self.layout.box(), context, job)
-
-    def _draw_section(self, name: str, title: str, draw, context: bpy.types.Context, closed: bool = False) -> None:
-        header, body = self.layout.panel(f"{self.bl_idname}_{name}", default_closed=closed)
-        header.label(text=title)
-        if body is not None:
-            draw(body, context)
-
-
-class TEAMWORK_PT_view3d(_Panel):
-    """In the 3D viewport"""
-
-    bl_idname = "TEAMWORK_PT_view3d"
-    bl_space_type = "VIEW_3D"
-
-
-class TEAMWORK_PT_image(_Panel):
-    """In the Image Editor"""
-
-    bl_idname = "TEAMWORK_PT_image"
-    bl_space_type = "IMAGE_EDITOR"
-
-
-class TEAMWORK_PT_nodes(_Panel):
-    """In the Shader Editor and the Compositor"""
-
-    bl_idname = "TEAMWORK_PT_nodes"
-    bl_space_type = "NODE_EDITOR"
+    tree = ""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Not for geometry or textures."""
-        return context.space_data.tree_type in {"ShaderNodeTree", "CompositorNodeTree"}
+        """In node editors, only for the kind of tree that it belongs to."""
+        return not cls.tree or context.space_data.tree_type == cls.tree
 
 
-CLASSES = (TEAMWORK_PT_view3d, TEAMWORK_PT_image, TEAMWORK_PT_nodes)
+class _Engine(_Panel):
+    """What the engine is doing, and what to do next"""
+
+    bl_label = "Engine"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """State, next step, model; what waits from earlier."""
+        draw_next_step(self.layout, context)
+        if LINK.connected and LINK.welcome:
+            draw_model(self.layout, context)
+        if LINK.connected and recovery.State.offered:
+            self._draw_offer(self.layout.box(), context)
+
+    def _draw_offer(self, box: bpy.types.UILayout, context: bpy.types.Context) -> None:
+        count = len(recovery.State.offered)
+        say(box, context, f"{count} result{'s' if count > 1 else ''} of an earlier Blender can be fetched", "IMPORT")
+        row = box.row(align=True)
+        row.operator("teamwork.fetch_results", text="Fetch")
+        row.operator("teamwork.forget_results", text="Forget")
+
+
+class _Jobs(_Panel):
+    """The jobs that run: how far they are, what comes of them, and their Cancel"""
+
+    bl_label = "Running"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """While there are any."""
+        return super().poll(context) and bool(jobs.running())
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """One box each, the oldest first."""
+        for job in jobs.running():
+            self._draw_job(self.layout.box(), job)
+
+    def _draw_job(self, box: bpy.types.UILayout, job: jobs.Job) -> None:
+        box.label(text=job.title, icon="TIME")
+        icon = previews.icon_of(job.job_id)
+        if icon:
+            box.template_icon(icon_value=icon, scale=6.0)
+        row = box.row(align=True)
+        row.progress(factor=job.factor, text=job.line)
+        row.operator("teamwork.cancel", text="", icon="X").job = job.job_id
+
+
+class _Task(_Panel):
+    bl_options = {"DEFAULT_CLOSED"}
+    presets = None
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        """Blender's own presets, where the task has some."""
+        if self.presets is not None:
+            self.presets.draw_panel_header(self.layout)
+
+    def draw_picture(self, context: bpy.types.Context) -> bpy.types.Image | None:
+        """The picture's chooser; gives what will be used."""
+        settings, picture = context.scene.teamwork, picture_of(context)
+        self.layout.template_ID(settings, "picture", open="image.open")
+        if settings.picture is None and picture is not None:
+            self.layout.label(text=f"As shown: {picture.name}", icon="IMAGE_DATA")
+        return picture
+
+    def draw_button(self, context, operator: str, text: str, icon: str, picture=None, needs_picture=True) -> None:
+        """The one large button of a task."""
+        row = self.layout.row()
+        row.scale_y = 1.4
+        row.enabled = picture is not None or not needs_picture
+        fill(row.operator(operator, text=text, icon=icon), context.scene.teamwork, picture)
+
+    def draw_expected(self, context, task: str, outputs=(), size=(0, 0), inputs: int = 1) -> None:
+        """How long it will take, as far as that is known."""
+        line = expected_seconds(context, task, outputs, size, inputs)
+        if line:
+            self.layout.label(text=line, icon="PREVIEW_RANGE")
+
+
+class _Material(_Task):
+    """A photo of a surface becomes a material"""
+
+    bl_label = "Material from Photo"
+    bl_options = set()
+    presets = PRESETS["material"]
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Picture, maps, what to do with it."""
+        settings, picture = context.scene.teamwork, self.draw_picture(context)
+        flow = self.layout.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
+        flow.prop(settings, "channels")
+        self.layout.prop(settings, "apply")
+        self.draw_button(context, "teamwork.material_from_image", "Make Material", "MATERIAL", picture)
+        if picture is not None:
+            self.draw_expected(context, "material", sorted(settings.channels), tuple(picture.size))
+
+
+class _Decompose(_Task):
+    """A picture is taken apart into what it shows and how that is lit"""
+
+    bl_label = "Decompose Image"
+    presets = PRESETS["decompose"]
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Picture and button."""
+        picture = self.draw_picture(context)
+        self.draw_button(context, "teamwork.decompose_image", "Decompose", "RENDERLAYERS", picture)
+        if picture is not None:
+            self.draw_expected(context, "decompose", (), tuple(picture.size))
+
+
+class _Render(_Task):
+    """The scene, rendered with few samples and shaded by the engine"""
+
+    bl_label = "Neural Render"
+    presets = PRESETS["render"]
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Samples and button."""
+        self.layout.use_property_split = True
+        self.layout.prop(context.scene.teamwork, "samples")
+        self.draw_button(context, "teamwork.neural_render", "Render", "RENDER_STILL", needs_picture=False)
+        render = context.scene.render
+        factor = render.resolution_percentage / 100.0
+        size = int(render.resolution_x * factor), int(render.resolution_y * factor)
+        self.draw_expected(context, "shade", ("image",), size, inputs=6)
+
+
+class _Advanced(_Panel):
+    """Settings that are seldom needed: each has a default that the model knows best"""
+
+    bl_label = "Advanced"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Seed, steps, size."""
+        self.layout.use_property_split = True
+        for name in ADVANCED:
+            self.layout.prop(context.scene.teamwork, name)
+
+
+class _Results(_Panel):
+    """What was made in this file: make it again, see how it was made"""
+
+    bl_label = "Results"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Once there is something."""
+        return super().poll(context) and bool(made() or len(jobs.JOBS) > len(jobs.running()))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What the last jobs said, then what is in the file."""
+        ended = [job for job in jobs.JOBS if job.state != jobs.RUNNING]
+        for job in reversed(ended[-ENDED_SHOWN:]):
+            say(self.layout, context, f"{job.title}: {job.line}", ICONS[job.state])
+        if ended:
+            self.layout.operator("teamwork.clear_history", icon="TRASH")
+        for each in made()[:HISTORY_SHOWN]:
+            self._draw_made(self.layout.row(align=True), each)
+
+    def _draw_made(self, row: bpy.types.UILayout, each) -> None:
+        datablock = each.datablock
+        if datablock is None:
+            return
+        row.label(text=datablock.name, icon_value=row.icon(datablock))
+        again = row.row(align=True)
+        again.enabled = bool(each.operator)
+        again.operator("teamwork.regenerate", text="", icon="FILE_REFRESH").job = each.job_id
+        row.operator("teamwork.show_settings", text="", icon="INFO").job = each.job_id
+
+
+TASKS = {
+    "material": (_Material, ("view3d", "image", "shader")),
+    "decompose": (_Decompose, ("image", "compositor")),
+    "render": (_Render, ("view3d",)),
+}
+"""Each task's panel, and where it belongs."""
+
+
+def _panel(base: type, space: str, name: str, parent: str = "") -> type:
+    """A panel's class for one kind of editor."""
+    kind, tree = SPACES[space]
+    title = f"TEAMWORK_PT_{space}_{name}"
+    body = {"bl_idname": title, "bl_space_type": kind, "tree": tree, "__doc__": base.__doc__}
+    if parent:
+        body["bl_parent_id"] = parent
+    return type(title, (base, bpy.types.Panel), body)
+
+
+def _of(space: str) -> list[type]:
+    """The panels of one editor, from top to bottom. The first task of each is open."""
+    classes = [_panel(_Engine, space, "engine"), _panel(_Jobs, space, "jobs")]
+    tasks = [(name, base) for name, (base, spaces) in TASKS.items() if space in spaces]
+    for position, (name, base) in enumerate(tasks):
+        panel = _panel(base, space, name)
+        panel.bl_options = set() if position == 0 else {"DEFAULT_CLOSED"}
+        classes += [panel, _panel(_Advanced, space, f"{name}_advanced", panel.bl_idname)]
+    return [*classes, _panel(_Results, space, "results")]
+
+
+CLASSES = (*PRESETS.values(), *(panel for space in SPACES for panel in _of(space)))

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
 from .engine import LINK
+from .operators.material import CHANNELS
 
 
 def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context, typed: str) -> list[str]:
@@ -22,6 +23,13 @@ class TeamworkSettings(bpy.types.PropertyGroup):
     seed: IntProperty(name="Seed", description="Another seed gives another answer", min=0)
     steps: IntProperty(name="Steps", description="Denoising steps; 0 lets the model choose", min=0, max=1000)
     size: IntProperty(name="Working Size", description="Longest side that the network sees; 0 lets the model choose", min=0, max=4096)
+    channels: EnumProperty(
+        name="Maps",
+        description="Which maps to make; fewer are faster",
+        items=CHANNELS,
+        options={"ENUM_FLAG"},
+        default={name for name, _, _ in CHANNELS},
+    )
     apply: BoolProperty(name="Put on Active Object", description="Put the material into the active slot", default=True)
     samples: IntProperty(name="Samples", description="Cycles samples for the passes", min=1, max=4096, default=4)
 

@@ -35,7 +35,8 @@ def note(job: Job) -> None:
     names = {name: str(told.get(name) or "") for name in ("name", "source")}
     names["name"] = names["name"] or job.title
     task, model = job.submit.task, job.submit.model
-    ledger().note(Entry(job.job_id, LINK.engine_key, bpy.data.filepath, job.title, task, model, **names, **numbers))
+    again = {"operator": job.operator, "settings": job.settings}
+    ledger().note(Entry(job.job_id, LINK.engine_key, bpy.data.filepath, job.title, task, model, **names, **numbers, **again))
 
 
 def done(job: Job) -> None:
@@ -65,7 +66,7 @@ def adopt(entry: Entry) -> Job:
     options = {"seed": entry.seed, "steps": entry.steps, "size": entry.size}
     submit = Submit(entry.job_id, entry.task, entry.model, {}, (), options)
     land = partial(_land, name=entry.name, source=entry.source)
-    job = Job(submit, entry.title, land, line="Fetching")
+    job = Job(submit, entry.title, land, line="Fetching", operator=entry.operator, settings=entry.settings)
     JOBS[:] = [each for each in JOBS if each.job_id != entry.job_id]
     JOBS.append(job)
     LINK.session.fetch(entry.job_id)

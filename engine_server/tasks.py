@@ -87,10 +87,12 @@ class TaskRunner:
         outputs = _outputs(task, job.outputs)
         try:
             team = self._team(job.model, job.task)
+            loaded = time.monotonic()
             answer, info = _Run(task, team, job).run(outputs, on_step)
         except TeamError as error:
             raise TaskError("bad-request", str(error)) from error
         info |= {"model": job.model, "model_hash": team.fingerprint, "seconds": round(time.monotonic() - started, 3)}
+        info["loading"] = round(loaded - started, 3)
         return answer, info
 
     def _team(self, model: str, task: str) -> Team:

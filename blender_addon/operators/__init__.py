@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
-from . import decompose, engine, job, material, neural_render, set_up
+from ..presets import OPERATORS as PRESETS
+from . import decompose, engine, history, job, material, neural_render, set_up
 
-CLASSES = (*material.CLASSES, *decompose.CLASSES, *neural_render.CLASSES, *engine.CLASSES, *set_up.CLASSES, *job.CLASSES)
+TASKS = (material, decompose, neural_render)
+CLASSES = (
+    *(each for module in (*TASKS, engine, set_up, job, history) for each in module.CLASSES),
+    *PRESETS,
+)

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.props import FloatProperty, IntProperty, StringProperty
 
-from .. import images, jobs
+from .. import images, jobs, recovery
 from ..engine import EngineError
 from ..environment import SetupError
 from ..images import ImageError
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MISTAKES = (ImageError, PassError, EngineError, LaunchError, SetupError, WireError)
 """What has a sentence for the user with the fix."""
+
+NOT_KEPT = ("timeout", "filepath", "check_existing")
 
 Execute = Callable[[bpy.types.Operator, bpy.types.Context], set[str]]
 
@@ -68,11 +71,24 @@ class TaskOperator(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Send the job, and say in one sentence what is wrong if it cannot be sent."""
         job = self.send(context)
+        job.operator, job.settings = self.idname(), self.settings_of(job)
+        recovery.note(job)
         return self._wait(job) if bpy.app.background else self._leave(job)
 
     def send(self, context: bpy.types.Context) -> jobs.Job:
         """Start the job; raises one of `MISTAKES`."""
         raise NotImplementedError
+
+    def idname(self) -> str:
+        """As scripts call it; what Blender gives an instance is the name of its class."""
+        return f"teamwork.{self.bl_idname.split('_OT_')[-1].removeprefix('teamwork.')}"
+
+    def settings_of(self, job: jobs.Job) -> dict[str, Any]:
+        """The properties with which the same job can be sent again, as plain JSON values."""
+        chosen = self.as_keywords(ignore=NOT_KEPT)
+        if "image" in chosen:
+            chosen["image"] = job.land.keywords["source"]
+        return {name: sorted(value) if isinstance(value, set) else value for name, value in chosen.items()}
 
     def job_options(self) -> dict[str, int]:
         """What goes along with the job."""

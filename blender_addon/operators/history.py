@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was made: make it again, show how it was made, work on with the same settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.props import StringProperty
+
+from .. import history, jobs
+from ..images import ImageError
+from .base import spoken
+
+LABELS = {"source": "Made from", "size": "Working size", "seconds": "Took", "time": "When"}
+GONE = "What this was made from is not in this file any more: make it anew from the task's panel."
+
+
+def _found(job_id: str) -> history.Made:
+    """Raises `ImageError`."""
+    made = history.find(job_id)
+    if made is None:
+        raise ImageError(GONE)
+    return made
+
+
+def _arguments(operator, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the operator still has, as it takes them."""
+    known = operator.get_rna_type().properties
+    flags = {name for name in settings if name in known and getattr(known[name], "is_enum_flag", False)}
+    return {name: set(value) if name in flags else value for name, value in settings.items() if name in known}
+
+
+class TEAMWORK_OT_regenerate(bpy.types.Operator):
+    """Make this again with the next seed: another answer to the same question, beside the first"""
+
+    bl_idname = "teamwork.regenerate"
+    bl_label = "Regenerate"
+
+    job: StringProperty(name="Job", description="The job that made it")
+
+    @spoken
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Call the operator that made it."""
+        made = _found(self.job)
+        operator = getattr(bpy.ops.teamwork, made.operator.removeprefix("teamwork."))
+        if not made.operator or not hasattr(bpy.types, operator.idname()):
+            raise ImageError("This was made by another version of the add-on: make it anew from the task's panel.")
+        settings = made.settings | {"seed": int(made.facts["seed"] or 0) + 1}
+        try:
+            return operator("EXEC_DEFAULT", **_arguments(operator, settings))
+        except RuntimeError as error:  # what the operator has reported
+            raise ImageError(str(error).strip().removeprefix("Error: ")) from error
+
+
+class TEAMWORK_OT_show_settings(bpy.types.Operator):
+    """Show how this was made: model, seed, steps, from what and when"""
+
+    bl_idname = "teamwork.show_settings"
+    bl_label = "Show Settings"
+
+    job: StringProperty(name="Job", description="The job that made it")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """As a popup."""
+        return context.window_manager.invoke_popup(self, width=320)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Names and values, and a button that takes them over."""
+        made = history.find(self.job)
+        if made is None:
+            self.layout.label(text=GONE)
+            return
+        for line in describe(made):
+            row = self.layout.split(factor=0.4)
+            row.label(text=line[0])
+            row.label(text=line[1])
+        self.layout.operator("teamwork.use_settings", icon="COPYDOWN").job = self.job
+
+    @spoken
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """From a script: report them in one line."""
+        self.report({"INFO"}, "; ".join(f"{name}: {value}" for name, value in describe(_found(self.job))))
+        return {"FINISHED"}
+
+
+def describe(made: history.Made) -> list[tuple[str, str]]:
+    """What is known of the making, as names and values for people."""
+    facts = made.facts | {"seconds": f"{float(made.facts['seconds'] or 0):.1f} s", "size": made.facts["size"] or "the model's"}
+    lines = [(LABELS.get(name, name.capitalize()), str(value)) for name, value in facts.items()]
+    return [*lines, ("Datablocks", ", ".join(name for _, name in made.names))]
+
+
+class TEAMWORK_OT_use_settings(bpy.types.Operator):
+    """Take model, seed, steps and the other settings of this result over into the panel, for the next job"""
+
+    bl_idname = "teamwork.use_settings"
+    bl_label = "Use These Settings"
+    bl_options = {"UNDO"}
+
+    job: StringProperty(name="Job", description="The job that made it")
+
+    @spoken
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Fill the panel's settings."""
+        made, settings = _found(self.job), context.scene.teamwork
+        for name, value in made.settings.items():
+            prop = settings.bl_rna.properties.get(name)
+            if prop is not None and not prop.is_readonly:
+                setattr(settings, name, set(value) if getattr(prop, "is_enum_flag", False) else value)
+        picture = bpy.data.images.get(str(made.facts["source"]))
+        if picture is not None:
+            settings.picture = picture
+        return {"FINISHED"}
+
+
+class TEAMWORK_OT_clear_history(bpy.types.Operator):
+    """Take the lines of ended jobs away; what they have made stays"""
+
+    bl_idname = "teamwork.clear_history"
+    bl_label = "Clear"
+
+    @spoken
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Only jobs that run stay listed."""
+        jobs.JOBS[:] = jobs.running()
+        return {"FINISHED"}
+
+
+CLASSES = (TEAMWORK_OT_regenerate, TEAMWORK_OT_show_settings, TEAMWORK_OT_use_settings, TEAMWORK_OT_clear_history)
