@@ -102,9 +102,15 @@ def _works(python: Path) -> bool:
 
 
 def _install(python: Path, folder: Path, root: Path, extras: Sequence[str], say: Say) -> None:
-    """Install with pip; if the usual index has no Blender module for this machine, look in Blender's own, too."""
-    command = [str(python), "-m", "pip", "install", "--progress-bar", "off", "-c", str(root / "constraints.txt")]
-    command += requirements(extras, root)
+    install(python, folder, ["-c", str(root / "constraints.txt"), *requirements(extras, root)], say)
+
+
+def install(python: Path, folder: Path, words: Sequence[str], say: Say) -> None:
+    """Install with pip; if the usual index has no Blender module for this machine, look in Blender's own, too.
+
+    What pip says goes to a log in `folder`. Raises `SetupError`.
+    """
+    command = [str(python), "-m", "pip", "install", "--progress-bar", "off", *words]
     log = folder / LOG
     if _run(command, log, say) and _run([*command, "--extra-index-url", BLENDER_INDEX], log, say):
         raise SetupError(f"The packages could not be installed: see the end of {log}, mend it, and run this again.")

@@ -2,6 +2,7 @@
 """All tests, from a bare Python: sets up the environment, then runs pytest. Further words go to pytest.
 
     python3 scripts/test.py [tests/pure] [-k WORD] [-x] ...
+    python3 scripts/test.py --hosts all      the add-on's tests in Blender 4.2, 4.5, 5.0 and 5.2
 """
 
 import os

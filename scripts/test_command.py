@@ -6,17 +6,19 @@ Tests that use Blender run in one process for each file, since Blender keeps sta
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
 from . import environment
 
+ABOUT = "Runs all tests with the Blender that this Python has a module of. Further words go to pytest."
 NOTHING_COLLECTED = 5
 MOST_SECONDS = 3600
 """For one process; then it counts as failed, since Blender's module can hang on its way out."""
@@ -46,26 +48,58 @@ def isolated(folder: Path) -> dict[str, str]:
     return environment.variables(**{key: str(folder / name) for key, name in homes.items()}, **quiet, **threads)
 
 
+@dataclass
+class Outcome:
+    """What ran: how many tests, how many failed or were skipped, the names of those that failed, and how long it took."""
+
+    counts: Counter = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Has something run, and all of it passed?"""
+        return bool(self.counts["tests"]) and not self.failed
+
+    def line(self) -> str:
+        """One line: "5 passed, 0 failed"."""
+        bad, skipped = self.counts["failures"] + self.counts["errors"], self.counts["skipped"]
+        passed = self.counts["tests"] - bad - skipped
+        return f"{passed} passed, {bad} failed" + (f", {skipped} skipped" if skipped else "")
+
+
 def run(python: Path, root: Path, words: list[str]) -> int:
     """Run every group, also after one has failed, and add up; 0 if all that ran has passed and something ran.
 
     Words that name files or folders of tests choose these; all others go to pytest.
     """
-    started, total, failed = time.monotonic(), Counter(), []
-    root = root.resolve()
+    chosen, rest = split_words(root.resolve(), words)
+    return _conclude(run_groups(python, root.resolve(), groups(root.resolve() / "tests", chosen), rest))
+
+
+def split_words(root: Path, words: list[str]) -> tuple[list[Path], list[str]]:
+    """The tests that some words name, and the other words."""
     chosen = [word for word in words if word.startswith("tests/") and (root / word.split("::")[0]).exists()]
-    rest = [word for word in words if word not in chosen]
+    return [root / word for word in chosen], [word for word in words if word not in chosen]
+
+
+def run_groups(python: Path, root: Path, all_groups: list[list[Path]], words: list[str], **more: str) -> Outcome:
+    """Run each group in a process of its own, with `more` variables, on nothing of the user's."""
+    started, outcome = time.monotonic(), Outcome()
     with tempfile.TemporaryDirectory(prefix="teamwork-tests-", ignore_cleanup_errors=True) as folder:
-        variables = isolated(Path(folder))
-        for number, group in enumerate(groups(root / "tests", [root / word for word in chosen])):
+        for number, group in enumerate(all_groups):
             print(f"== {' '.join(path.name for path in group)}", flush=True)
-            results = Path(folder) / f"{number}.xml"
-            status = _pytest(python, root, [*map(str, group), f"--junitxml={results}", *rest], variables)
+            own = Path(folder) / str(number)
+            own.mkdir()
+            results = own / "results.xml"
+            status = _pytest(python, root, [*map(str, group), f"--junitxml={results}", *words], isolated(own) | more)
             counts, names = _read(results)
-            total += counts
+            outcome.counts += counts
             if status not in (0, NOTHING_COLLECTED):
-                failed += names or [f"{' '.join(path.name for path in group)} (the process ended with status {status})"]
-    return _conclude(total, failed, time.monotonic() - started)
+                died = f"{' '.join(path.name for path in group)} (the process ended with status {status})"
+                outcome.failed += names or [died]
+    outcome.seconds = time.monotonic() - started
+    return outcome
 
 
 def _pytest(python: Path, root: Path, words: list[str], variables: dict[str, str]) -> int:
@@ -88,17 +122,23 @@ def _read(results: Path) -> tuple[Counter, list[str]]:
     return counts, [f"{case.get('classname')}.{case.get('name')}" for case in bad]
 
 
-def _conclude(total: Counter, failed: list[str], seconds: float) -> int:
+def _conclude(outcome: Outcome) -> int:
     """The last lines, and the exit status."""
-    bad = total["failures"] + total["errors"]
-    passed = total["tests"] - bad - total["skipped"]
-    print("\n" + "".join(f"FAILED {name}\n" for name in failed) + f"{seconds:.0f} s")
-    if not failed and not total["tests"]:
+    print("\n" + "".join(f"FAILED {name}\n" for name in outcome.failed) + f"{outcome.seconds:.0f} s")
+    if not outcome.failed and not outcome.counts["tests"]:
         print("No test was run: nothing has the name that was asked for.")
-    print(f"{passed} passed, {bad} failed" + (f", {total['skipped']} skipped" if total["skipped"] else ""), flush=True)
-    return 0 if total["tests"] and not failed else 1
+    print(outcome.line(), flush=True)
+    return 0 if outcome.good else 1
 
 
 def main() -> int:
-    """Set up and run."""
-    return environment.guarded(lambda python: run(python, environment.ROOT, sys.argv[1:]))
+    """Set up and run, here or in the Blenders that `--hosts` names."""
+    parser = argparse.ArgumentParser(prog="test.py", description=ABOUT, allow_abbrev=False)
+    hosts = "the add-on's tests only, in these Blenders: all, or versions such as 4.2,5.2"
+    parser.add_argument("--hosts", metavar="NAMES", help=hosts)
+    options, words = parser.parse_known_args()
+    if options.hosts:
+        from .host_tests import run_hosts
+
+        return environment.guarded(lambda python: run_hosts(python, environment.ROOT, options.hosts, words))
+    return environment.guarded(lambda python: run(python, environment.ROOT, words))

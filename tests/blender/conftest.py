@@ -3,8 +3,33 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import numpy as np
 import pytest
+
+EXTENSION = os.environ.get("TEAMWORK_TEST_EXTENSION")
+"""A zip to test in place of the sources."""
+
+if EXTENSION:
+    from .installed import use_extension
+
+    use_extension(EXTENSION)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Keep the status for the very end."""
+    session.config.teamwork_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """End at once: Blender's module can hang on its way out."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(getattr(config, "teamwork_status", 1))
 
 
 @pytest.fixture
@@ -67,6 +92,27 @@ def looking_down(scene, height: float = 3.0):
     sun = add(scene, "Sun", bpy.data.lights.new("Sun", "SUN"))
     sun.data.energy = 3.0
     return scene.camera
+
+
+def compositor(scene):
+    """The scene's compositing nodes, without any, and the socket that becomes the picture."""
+    import bpy
+
+    if hasattr(scene, "compositing_node_group"):
+        tree = scene.compositing_node_group = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        return tree, tree.nodes.new("NodeGroupOutput").inputs[0]
+    scene.use_nodes = True
+    scene.node_tree.nodes.clear()
+    return scene.node_tree, scene.node_tree.nodes.new("CompositorNodeComposite").inputs[0]
+
+
+def file_format(scene, name: str) -> None:
+    """What renders are written as, in 32 bits; Blender 5 asks for the kind of file first."""
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "MULTI_LAYER_IMAGE" if "MULTILAYER" in name else "IMAGE"
+    settings.file_format, settings.color_depth = name, "32"
 
 
 def snapshot(scene) -> dict:

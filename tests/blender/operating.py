@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -15,12 +13,10 @@ from PIL import Image
 
 import blender_addon
 from blender_addon.wire import ChannelImage
-from tests.engine.conftest import models
+from tests.engine.conftest import ENGINE_PYTHON, models
 
 __all__ = ["ENGINE_PYTHON", "addon", "cube", "drain_until", "echo_job", "empty", "models", "photo", "refused", "running_job"]
 
-ENGINE_PYTHON = os.environ.get("TEAMWORK_TEST_ENGINE_PYTHON", sys.executable)
-"""The Python that has torch: not this one where Blender has an environment of its own."""
 LONG = {"steps": 10_000, "seconds_per_step": 0.05}
 
 

@@ -27,7 +27,7 @@ from tests.blender.operating import (  # noqa: F401 (fixtures)
     refused,
     running_job,
 )
-from tests.engine.conftest import ROOT
+from tests.engine.conftest import ENGINE_PYTHON, ROOT
 
 OTHER_PROTOCOL = """
 import sys
@@ -186,7 +186,7 @@ def test_an_engine_that_speaks_another_version_is_one_sentence(photo, monkeypatc
     bpy.ops.teamwork.disconnect()
     home = tmp_path / "other"
     monkeypatch.setenv("TEAMWORK_HOME", str(home))
-    engine = subprocess.Popen([sys.executable, "-c", OTHER_PROTOCOL, "serve", "--address", "127.0.0.1:0"], cwd=ROOT)
+    engine = subprocess.Popen([ENGINE_PYTHON, "-c", OTHER_PROTOCOL, "serve", "--address", "127.0.0.1:0"], cwd=ROOT)
     try:
         from blender_addon import launcher
 

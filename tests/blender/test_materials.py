@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blender_addon import compositing, images, materials, passes
-from .conftest import looking_down, plane
+from .conftest import compositor, file_format, looking_down, plane
 
 ALL = {"albedo": 3, "metalness": 1, "roughness": 1, "normals": 3, "height": 1}
 
@@ -87,13 +87,13 @@ def parts(random) -> dict:
 
 def test_the_compositor_recomposes_the_image(scene, random, tmp_path):
     made = parts(random)
-    group = compositing.recompose_group("whole", made)
-    scene.compositing_node_group = group
+    tree, end = compositor(scene)
+    node = tree.nodes.new("CompositorNodeGroup")
+    node.node_tree = compositing.recompose_group("whole", made)
+    tree.links.new(node.outputs[0], end)
     scene.render.engine, scene.cycles.samples = "CYCLES", 1
     scene.render.resolution_x = scene.render.resolution_y = 16
-    settings = scene.render.image_settings
-    settings.media_type = "IMAGE"
-    settings.file_format, settings.color_depth = "OPEN_EXR", "32"
+    file_format(scene, "OPEN_EXR")
     scene.render.filepath = str(tmp_path / "whole.exr")
     looking_down(scene)
     bpy.ops.render.render(write_still=True)

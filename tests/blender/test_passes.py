@@ -158,7 +158,7 @@ def busy_scene(scene):
     """Settings that must come back."""
     plane(principled("m"))
     looking_down(scene)
-    scene.render.engine = "BLENDER_EEVEE"
+    scene.render.engine = "BLENDER_WORKBENCH"
     scene.cycles.samples = 77
     scene.render.use_border = True
     scene.frame_set(17)

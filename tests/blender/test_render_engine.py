@@ -14,7 +14,7 @@ import pytest
 import blender_addon
 from blender_addon import capture, neural_passes, passes, render_layer
 from blender_addon.wire import Submit
-from tests.blender.conftest import looking_down, plane, principled, snapshot
+from tests.blender.conftest import compositor, looking_down, plane, principled, snapshot
 from tests.blender.operating import addon, empty, models, refused  # noqa: F401 (fixtures)
 from tests.blender.rendering import ENGINE, job_states, neural, passes_of, turn_on, write
 from tests.engine.conftest import wait_for
@@ -104,11 +104,8 @@ def test_each_view_layer_has_its_own_passes(scene, tmp_path):
 
 def test_the_compositor_gets_the_passes(scene, tmp_path):
     turn_on(scene.view_layers[0], "albedo")
-    tree = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
-    tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-    source, end = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("NodeGroupOutput")
-    tree.links.new(source.outputs["Neural Albedo"], end.inputs[0])
-    scene.compositing_node_group = tree
+    tree, end = compositor(scene)
+    tree.links.new(tree.nodes.new("CompositorNodeRLayers").outputs["Neural Albedo"], end)
     found = passes_of(write(scene, tmp_path)[0])
     made = next(values for name, values in found.items() if name.endswith("Composite.Combined"))
     assert np.allclose(made[..., :3], found["ViewLayer.Neural Albedo"], atol=1e-3)
@@ -205,15 +202,18 @@ def test_an_interrupted_script_ends_the_render_and_the_engine_s_job(scene):
     """What Ctrl+C does where Python is the host; Blender's own Escape is asked for in the same place."""
 
     def interrupt() -> None:
-        wait_for(lambda: "running" in job_states())
+        with render_layer.connect() as client:  # before the job has begun: it takes seconds only
+            ready.set()
+            wait_for(lambda: "running" in (job.state for job in client.jobs()))
         os.kill(os.getpid(), signal.SIGINT)
 
     turn_on(scene.view_layers[0], "image")
     bpy.ops.teamwork.test_engine()
     wait_for(lambda: "running" not in job_states())  # one that was given up ends within a step
     scene.teamwork_render.steps = 1000
-    thread = threading.Thread(target=interrupt)
+    ready, thread = threading.Event(), threading.Thread(target=interrupt)
     thread.start()
+    ready.wait(30.0)
     assert "interrupted" in refused(bpy.ops.render.render)
     thread.join()
     wait_for(lambda: "running" not in job_states())

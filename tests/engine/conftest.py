@@ -8,16 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
 from blender_addon.wire import ENDS, ChannelImage, Client, Credentials, Message, Submit, read_engine_record
-from tests.core.tiny import tiny_adapter, tiny_base
 
+ENGINE_PYTHON = os.environ.get("TEAMWORK_TEST_ENGINE_PYTHON", sys.executable)
+"""The Python that has torch; another one than this where a Blender has an environment of its own."""
+MAKE_MODELS = "import sys, pathlib, tests.engine.conftest as c; c.make_models(pathlib.Path(sys.argv[1]))"
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = ("image", "albedo", "normals", "roughness", "metalness", "depth")
 ALL = tuple(f"{c}.in" for c in CHANNELS) + tuple(f"{c}.out" for c in (*CHANNELS[1:], "diffuseshading", "inverseshading"))
@@ -58,6 +60,19 @@ class Engine:
 def models(tmp_path_factory) -> Path:
     """A folder with a tiny random team that has every channel, one that has few, and three that are damaged."""
     folder = tmp_path_factory.mktemp("models")
+    if ENGINE_PYTHON == sys.executable:
+        make_models(folder)
+    else:
+        subprocess.run([ENGINE_PYTHON, "-c", MAKE_MODELS, str(folder)], cwd=ROOT, check=True)
+    return folder
+
+
+def make_models(folder: Path) -> None:
+    """What `models` gives. Needs torch."""
+    from safetensors.torch import load_file, save_file
+
+    from tests.core.tiny import tiny_adapter, tiny_base
+
     base = tiny_base("SD3", folder / "tiny" / "base")
     tiny_adapter(base, folder / "tiny" / "team.safetensors", teammates=ALL)
     (folder / "tiny" / "team.json").write_text('{"native_size": 16, "default_steps": 2, "licence": "CC0-1.0"}')
@@ -67,9 +82,8 @@ def models(tmp_path_factory) -> Path:
     cut, bare = folder / "cut" / "team.safetensors", folder / "bare" / "team.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
     save_file(load_file(bare), bare)  # without its metadata
-    other = tiny_base("SD2", tmp_path_factory.mktemp("other"))
-    tiny_adapter(other, folder / "stranger" / "team.safetensors", profile="SD2")
-    return folder
+    with tempfile.TemporaryDirectory() as other:
+        tiny_adapter(tiny_base("SD2", Path(other)), folder / "stranger" / "team.safetensors", profile="SD2")
 
 
 @pytest.fixture
