@@ -9,12 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-EXTENSION = os.environ.get("TEAMWORK_TEST_EXTENSION")
-"""A zip to test in place of the sources."""
+from .installed import EXTENSION, use_extension
 
 if EXTENSION:
-    from .installed import use_extension
-
     use_extension(EXTENSION)
 
 

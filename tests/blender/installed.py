@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
+import tempfile
 
 NAME = "bl_ext.user_default.teamwork"
+EXTENSION = os.environ.get("TEAMWORK_TEST_EXTENSION", "")
+"""A zip to test in place of the sources."""
 
 
 def use_extension(archive: str) -> None:
@@ -27,3 +31,10 @@ def use_extension(archive: str) -> None:
     for module in pkgutil.walk_packages(package.__path__, f"{NAME}."):
         alias = module.name.replace(NAME, "blender_addon", 1)
         sys.modules[alias] = importlib.import_module(module.name)
+
+
+def as_the_tests_have_it() -> None:
+    """For a Blender that a test starts: the same, with a user folder of its own. Before anything imports `bpy`."""
+    if EXTENSION:
+        os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(dir=os.environ.get("BLENDER_USER_RESOURCES"))
+        use_extension(EXTENSION)

@@ -12,7 +12,6 @@ from pathlib import Path
 import bpy
 import pytest
 
-import blender_addon
 from tests.blender.operating import (  # noqa: F401 (fixtures)
     ENGINE_PYTHON,
     addon,
@@ -21,12 +20,12 @@ from tests.blender.operating import (  # noqa: F401 (fixtures)
     models,
     photo,
 )
-from tests.engine.conftest import Engine, wait_for
-
-ROOT = Path(blender_addon.__file__).parents[1]
+from tests.engine.conftest import ROOT, Engine, wait_for
 
 EARLIER = """
 import os, sys
+from tests.blender.installed import as_the_tests_have_it
+as_the_tests_have_it()
 import bpy
 import blender_addon
 from blender_addon import images, jobs, landing

@@ -15,7 +15,7 @@ from blender_addon.environment import environment_folder, installed, python_of
 from tests.addon.wheels import engine_wheel, torch_wheel
 from tests.blender.operating import refused
 
-PACKAGE = "blender_addon"
+PACKAGE = blender_addon.__name__
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class Engine:
 
     def __init__(self, home: Path, models: Path, *words: str) -> None:
         self.home, self.log = home, home.with_suffix(".log")
-        command = [sys.executable, "-m", "engine_server", "serve", "--address", "127.0.0.1:0", "--home", str(home), *words]
+        command = [ENGINE_PYTHON, "-m", "engine_server", "serve", "--address", "127.0.0.1:0", "--home", str(home), *words]
         with self.log.open("wb") as log:
             variables = os.environ | {"TEAMWORK_MODELS": str(models), "TEAMWORK_HOME": str(home)}
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=variables)
