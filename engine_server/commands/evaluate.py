@@ -7,14 +7,19 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from .. import models
 from ..evaluate import naive, report, shading, sheet
 from ..evaluate.errors import DataError
+from ..evaluate.lpips import Lpips
 from ..evaluate.runner import Evaluation, Expert, Team, evaluate
-from ..evaluate.samples import EXPECTED, Sample, case_keys, find_samples
+from ..evaluate.samples import EXPECTED, Case, Sample, case_keys, find_samples
 from ..teamwork import TeamError, load_team
 
 SHEET_ROWS = 8
+Result = tuple[Evaluation, Evaluation | None]
+"""The maps, and what was shaded."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, metavar="DIR", help="one sample, a folder of samples, or nested folders"
     )
     parser.add_argument(
-        "--steps", type=_whole, default=0, metavar="N", help="denoising steps (default: the team's own)"
+        "--steps",
+        type=_numbers,
+        default=(0,),
+        metavar="N[,N...]",
+        help="denoising steps (default: the team's own); several, such as 1,2,4,8, give a table with a column for each",
     )
+    parser.add_argument("--lpips", action="store_true", help="measure LPIPS, too; its weights are fetched the first time")
     parser.add_argument(
         "--seed", type=_whole, default=0, help="seed of the noise and of the contact sheet's choice (default: 0)"
     )
@@ -57,6 +67,11 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between, each once, for argparse."""
+    return tuple(dict.fromkeys(map(_whole, text.split(","))))
+
+
 def main(args: argparse.Namespace) -> int:
     """Runs the command; 0 when the tables were printed, 2 after a sentence on what to mend."""
     try:
@@ -68,35 +83,54 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, samples: list[Sample]) -> None:
-    means, note = naive.read_means()
-    rows: list[sheet.Row] = []
-    shown = sheet.choose(len(case_keys(samples)), SHEET_ROWS if args.contact_sheet else 0, args.seed)
+    evaluator = Evaluator(args, samples)
+    done = {steps: evaluator.evaluated(steps) for steps in args.steps}
+    _publish(args, done, evaluator.rows)
 
-    def on_case(index, count, case, maps, seconds):
+
+class Evaluator:
+    """What all numbers of steps have in common: the teams, loaded once, and what is shown on the contact sheet."""
+
+    def __init__(self, args: argparse.Namespace, samples: list[Sample]) -> None:
+        self.args, self.samples = args, samples
+        self.lpips = Lpips() if args.lpips else None
+        self.means, self.note = naive.read_means()
+        self.team, self.experts = _team(args), _experts(args, samples)
+        self.shader = self._shader()
+        self.shown = sheet.choose(len(case_keys(samples)), SHEET_ROWS if args.contact_sheet else 0, args.seed)
+        self.rows: list[sheet.Row] = []
+
+    def evaluated(self, steps: int) -> Result:
+        """The maps of all photos and, where there are such, the shaded scenes; the sheet shows those of the last call."""
+        self.rows.clear()
+        settings = {"steps": steps, "seed": self.args.seed, "size": self.args.size, "lpips": self.lpips}
+        maps = evaluate(
+            self.team, self.samples, means=self.means, experts=self.experts, on_case=self._on_case, **settings
+        )
+        maps.notes += [self.note] if self.note else []
+        return maps, self._shaded(settings) if self.shader else None
+
+    def _on_case(self, index: int, count: int, case: Case, maps: dict[str, np.ndarray], seconds: float) -> None:
         _progress(index, count, case.name, seconds)
-        if index in shown:
-            rows.append(sheet.Row(case.name, case.photo, maps, case.truth))
+        if index in self.shown:
+            self.rows.append(sheet.Row(case.name, case.photo, maps, case.truth))
 
-    evaluation = evaluate(
-        _team(args),
-        samples,
-        means=means,
-        experts=_experts(args, samples),
-        on_case=on_case,
-        **_settings(args),
-    )
-    evaluation.notes += [note] if note else []
-    _publish(args, evaluation, _shading(args, samples), rows)
+    def _shader(self) -> Team | None:
+        """Who shades noisy.png, if there are such and the team shades."""
+        team = _team(self.args, "shade") if any(map(shading.can_be_shaded, self.samples)) else None
+        return team if team and "inverseshading.out" in team.teammates else None
+
+    def _shaded(self, settings: dict) -> Evaluation:
+        def on_case(index, count, name, pictures, seconds):
+            _progress(index, count, f"{name}/noisy", seconds)
+
+        return shading.evaluate_shading(self.shader, self.samples, on_case=on_case, **settings)
 
 
 def _team(args: argparse.Namespace, task: str = "") -> Team:
     """The team that --team and --adapter name; without an adapter the one that a bundled team has for a task."""
     adapter = args.adapter or (models.adapter_for(args.team, task) if task else None)
     return load_team(args.team, adapter, device=args.device)
-
-
-def _settings(args: argparse.Namespace) -> dict[str, int]:
-    return {"steps": args.steps, "seed": args.seed, "size": args.size}
 
 
 def _experts(args: argparse.Namespace, samples: list[Sample]) -> dict[str, Expert]:
@@ -108,33 +142,35 @@ def _experts(args: argparse.Namespace, samples: list[Sample]) -> dict[str, Exper
     return {"image": Expert(_team(args, "decompose"), naive.read_means(naive.SCENE_MEANS_FILE)[0])}
 
 
-def _shading(args: argparse.Namespace, samples: list[Sample]) -> Evaluation | None:
-    """The second table: noisy.png shaded, where there are such and the team shades."""
-    samples = [sample for sample in samples if shading.can_be_shaded(sample)]
-    team = _team(args, "shade") if samples else None
-    if team is None or "inverseshading.out" not in team.teammates:
-        return None
-    progress = lambda index, count, name, pictures, seconds: _progress(index, count, f"{name}/noisy", seconds)  # noqa: E731
-    return shading.evaluate_shading(team, samples, on_case=progress, **_settings(args))
-
-
 def _progress(index: int, count: int, name: str, seconds: float) -> None:
     print(f"{index}/{count} {name}: {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def _publish(args: argparse.Namespace, maps: Evaluation, shaded: Evaluation | None, rows: list[sheet.Row]) -> None:
-    print(report.table(maps))
+def _publish(args: argparse.Namespace, done: dict[int, Result], rows: list[sheet.Row]) -> None:
+    maps, shaded = done[args.steps[-1]]
+    shadings = {steps: shaded for steps, (_, shaded) in done.items()}
+    several = len(done) > 1
+    print(report.steps_table({steps: maps for steps, (maps, _) in done.items()}) if several else report.table(maps))
     if shaded:
-        print(f"\nshading from noisy.png and the passes: {report.table(shaded)}")
-    names = ("team", "adapter", "data", "steps", "seed", "size", "limit", "device")
-    settings = {name: _plain(getattr(args, name)) for name in names}
+        text = report.steps_table(shadings) if several else report.table(shaded)
+        print(f"\nshading from noisy.png and the passes: {text}")
     try:
         if args.json:
-            report.write_json(args.json, maps, settings, shaded)
+            report.write_json(args.json, _json(args, done))
         if args.contact_sheet:
             sheet.write(args.contact_sheet, rows)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be written: {error.strerror}.") from error
+
+
+def _json(args: argparse.Namespace, done: dict[int, Result]) -> dict:
+    """The report of one number of steps, or `{"settings": ..., "steps": {number: report}}` of several."""
+    names = ("team", "adapter", "data", "seed", "size", "limit", "device", "lpips")
+    settings = {name: _plain(getattr(args, name)) for name in names}
+    if len(done) == 1:
+        steps, (maps, shaded) = next(iter(done.items()))
+        return report.as_json(maps, settings | {"steps": steps}, shaded)
+    return {"settings": settings | {"steps": list(done)}, "steps": {n: report.as_json(m, {}, s) for n, (m, s) in done.items()}}
 
 
 def _plain(value: Path | str | int | None) -> str | int | None:

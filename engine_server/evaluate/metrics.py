@@ -1,28 +1,49 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The measures, on H x W x 3 float32 values 0..1 as they are stored (colour display-encoded, normals n * 0.5 + 0.5).
 
-Errors pool over all pixels of all samples, as published tables do; JSON also gets the mean over samples.
-SSIM is torchmetrics' (Wang et al. 2004; Gaussian window of 11 pixels, mirrored borders). LPIPS is left out
-on purpose: it needs a network's weights, which an evaluation that works offline cannot have.
+Errors pool over all pixels of all samples, as published tables do; JSON also gets the mean over samples. What torchmetrics
+has is torchmetrics': mean squared error, PSNR, SSIM (Wang et al. 2004; Gaussian window of 11 pixels, mirrored borders) and
+LPIPS (see `lpips`). What it has not stands here: the white point and the angles of normals.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..channels import normalise
+from .errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 GOOD_ANGLE = 11.25  # degrees; the usual threshold of tables on normals
 SMALLEST_SSIM_SIDE = 11  # the side of SSIM's Gaussian window
+BEST_PSNR = 100.0  # of a perfect answer, so that it stays a number
 _BINS_PER_DEGREE = 100
+
+
+def check_library() -> None:
+    """Raise DataError if torchmetrics is not installed."""
+    if find_spec("torchmetrics") is None:
+        raise DataError("Scores need the package torchmetrics: pip install torchmetrics.")
+
+
+def rows(predicted: np.ndarray, true: np.ndarray, kind: type = np.float32) -> list[torch.Tensor]:
+    """Both pictures as torchmetrics takes them, 1 x 3 x H x W."""
+    import torch  # here, so that what only reads samples needs no torch
+
+    return [torch.from_numpy(np.ascontiguousarray(x, kind)).permute(2, 0, 1)[None] for x in (predicted, true)]
 
 
 def mean_squared_error(predicted: np.ndarray, true: np.ndarray) -> float:
     """Mean of (predicted - true)^2 over all values."""
-    return float(np.mean(np.square(predicted - true), dtype=np.float64))
+    from torchmetrics.functional import mean_squared_error as measure
+
+    return float(measure(*(x.contiguous() for x in rows(predicted, true, np.float64))))
 
 
 def rmse(predicted: np.ndarray, true: np.ndarray) -> float:
@@ -31,8 +52,19 @@ def rmse(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def psnr(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Peak signal to noise ratio in dB for a peak of 1; 100 at most, so that a perfect answer stays a number."""
-    return float(-10.0 * np.log10(max(mean_squared_error(predicted, true), 1e-10)))
+    """Peak signal to noise ratio in dB for a peak of 1; 100 at most."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    return min(float(peak_signal_noise_ratio(*rows(predicted, true, np.float64), data_range=1.0)), BEST_PSNR)
+
+
+def ssim(predicted: np.ndarray, true: np.ndarray) -> float | None:
+    """Structural similarity, -1..1; None for a picture smaller than the measure's window."""
+    if min(true.shape[:2]) < SMALLEST_SSIM_SIDE:
+        return None
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    return float(structural_similarity_index_measure(*rows(predicted, true), data_range=1.0))
 
 
 def white_point(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -45,22 +77,6 @@ def white_point(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 def with_white_point(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """The prediction scaled by its least-squares white point; not clipped."""
     return predicted * white_point(predicted, true)
-
-
-def has_ssim() -> bool:
-    """Whether torchmetrics, which measures SSIM, is installed."""
-    return find_spec("torchmetrics") is not None
-
-
-def ssim(predicted: np.ndarray, true: np.ndarray) -> float | None:
-    """Structural similarity, -1..1; None for a picture smaller than the measure's window or without torchmetrics."""
-    if not has_ssim() or min(true.shape[:2]) < SMALLEST_SSIM_SIDE:
-        return None
-    import torch  # here, so that the other measures need no torch
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    rows = [torch.from_numpy(np.ascontiguousarray(x, np.float32)).permute(2, 0, 1)[None] for x in (predicted, true)]
-    return float(structural_similarity_index_measure(*rows, data_range=1.0))
 
 
 def angles(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..whole import whole_file
 from .naive import ANSWERS
 from .runner import EVERY, TEAM, Evaluation
 from .samples import MAPS
@@ -29,6 +31,7 @@ MEASURES = (
     Measure("rmse_white_point", "RMSE, white point fitted"),
     Measure("psnr", "PSNR, dB", 2, True),
     Measure("ssim", "SSIM", 4, True),
+    Measure("lpips", "LPIPS"),
     Measure("mean_angle", "mean angle, degrees", 2),
     Measure("median_angle", "median angle, degrees", 2),
     Measure("share_under_11_25", "share under 11.25 degrees", 3, True),
@@ -78,7 +81,7 @@ def table(evaluation: Evaluation) -> str:
     pooled = summary(evaluation)
     kinds = [EVERY] + [kind for kind in pooled if kind != EVERY and len(pooled) > 2]
     blocks = [_titled(kind, _count(evaluation, kind), pooled[kind]) for kind in kinds]
-    return "\n\n".join(blocks + ["\n".join(f"note: {note}" for note in evaluation.notes)]).rstrip()
+    return "\n\n".join([*blocks, _notes(evaluation)]).rstrip()
 
 
 def _count(evaluation: Evaluation, kind: str) -> int:
@@ -87,7 +90,10 @@ def _count(evaluation: Evaluation, kind: str) -> int:
 
 def _titled(kind: str, count: int, answers: dict) -> str:
     title = f"{count} photo{'s' if count != 1 else ''}" + ("" if kind == EVERY else f", only {kind}.png")
-    rows = _without_empty([["map", "measure", *COLUMNS, "better"], *table_rows(answers)])
+    return _lines(title, _without_empty([["map", "measure", *COLUMNS, "better"], *table_rows(answers)]))
+
+
+def _lines(title: str, rows: list[list[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join([title, *("  ".join(_aligned(row, widths)).rstrip() for row in rows)])
 
@@ -104,6 +110,45 @@ def _aligned(row: list[str], widths: list[int]) -> list[str]:
         cell.rjust(width) if i in numbers else cell.ljust(width)
         for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
+
+
+def steps_table(evaluations: dict[int, Evaluation]) -> str:
+    """The team alone: a column for each number of steps, a row for each map and measure (* marks the best), and the time.
+
+    0 stands for the team's own number of steps.
+    """
+    pooled = {steps: summary(evaluation)[EVERY][TEAM] for steps, evaluation in evaluations.items()}
+    rows = [["map", "measure", *map(_steps_title, evaluations), "best"]]
+    for name in next(iter(pooled.values())):
+        for measure in MEASURES:
+            values = {steps: maps[name][measure.key] for steps, maps in pooled.items() if measure.key in maps[name]}
+            if values:
+                rows.append([name, measure.title, *_marked(values, measure)])
+    times = [f"{_seconds(evaluation):.2f} " for evaluation in evaluations.values()]
+    rows.append(["", "seconds per photo, median", *times, ""])
+    first = next(iter(evaluations.values()))
+    count = len(first.cases)
+    lines = _lines(f"{count} photo{'s' if count != 1 else ''}, by denoising steps", rows)
+    return "\n\n".join([lines, _notes(first)]).rstrip()
+
+
+def _notes(evaluation: Evaluation) -> str:
+    return "\n".join(f"note: {note}" for note in evaluation.notes)
+
+
+def _marked(values: dict[int, float], measure: Measure) -> list[str]:
+    """A cell for each number of steps, and which is best; the fewest steps win a tie."""
+    best = min(values, key=lambda steps: ((-1.0 if measure.more_is_better else 1.0) * values[steps], steps))
+    cells = [f"{value:.{measure.digits}f}{'*' if steps == best else ' '}" for steps, value in values.items()]
+    return [*cells, _steps_title(best)]
+
+
+def _steps_title(steps: int) -> str:
+    return str(steps) if steps else "own"
+
+
+def _seconds(evaluation: Evaluation) -> float:
+    return statistics.median(case["seconds"] for case in evaluation.cases)
 
 
 def as_json(evaluation: Evaluation, settings: dict, shaded: Evaluation | None = None) -> dict:
@@ -123,7 +168,7 @@ def as_json(evaluation: Evaluation, settings: dict, shaded: Evaluation | None = 
     } | ({"shading": as_json(shaded, {})} if shaded else {})
 
 
-def write_json(path: Path, evaluation: Evaluation, settings: dict, shaded: Evaluation | None = None) -> None:
-    """Writes `as_json` to a file, whose folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(as_json(evaluation, settings, shaded), indent=2) + "\n", encoding="utf-8")
+def write_json(path: Path, content: dict) -> None:
+    """Writes what `as_json` gives to a file, whose folder is made if need be; the file appears whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

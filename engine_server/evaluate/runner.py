@@ -15,9 +15,10 @@ from ..channels import CHANNELS, single_value
 from ..derive import metalness_workflow
 from . import metrics
 from .errors import DataError
+from .lpips import SMALLEST_SIDE
 from .naive import naive_answers
 from .samples import MAPS, PHOTOS, Case, Sample, case_keys, load_case
-from .scores import Score, score_for
+from .scores import Perceptual, ValuesScore, score_for
 
 TEAM, EVERY = "team", "all"
 
@@ -61,13 +62,14 @@ class Evaluation:
     """`cases`: one dictionary per photo. `scores[kind][answer][map]`: pooled, kind `all` or the photo's."""
 
     cases: list[dict] = field(default_factory=list)
-    scores: dict[str, dict[str, dict[str, Score]]] = field(default_factory=dict)
+    scores: dict[str, dict[str, dict[str, ValuesScore]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    lpips: Perceptual | None = None
 
-    def score(self, kind: str, answer: str, name: str) -> Score:
+    def score(self, kind: str, answer: str, name: str) -> ValuesScore:
         """That pool; a new one the first time it is asked for."""
         maps = self.scores.setdefault(kind, {}).setdefault(answer, {})
-        return maps.setdefault(name, score_for(name))
+        return maps.setdefault(name, score_for(name, self.lpips))
 
 
 def plan_for(teammates: tuple[str, ...], wanted: list[str]) -> Plan:
@@ -113,15 +115,18 @@ def evaluate(
     means: dict[str, np.ndarray] | None = None,
     on_case: OnCase | None = None,
     experts: Mapping[str, Expert] | None = None,
+    lpips: Perceptual | None = None,
 ) -> Evaluation:
     """Every photo of every sample through the team, scored beside the naive answers.
 
     steps    denoising steps, 0 for the team's default          size   longer side, 0 for the stored size
     means    the training set's mean of each map                on_case(index from 1, count, case, maps, seconds)
     experts  other teams, with their means, for some kinds of photos (flash, env, image)
+    lpips    measures that distance, too
     Raises DataError for a team that answers none of the maps, and for a file that cannot be read.
     """
-    evaluation = Evaluation()
+    metrics.check_library()
+    evaluation = Evaluation(lpips=lpips)
     present = {kind for sample in samples for kind in sample.photos}
     asked = {kind: (experts or {}).get(kind) or Expert(team, means or {}) for kind in PHOTOS if kind in present}
     plans = {kind: plan_for(expert.team.teammates, _maps_beside(kind, samples)) for kind, expert in asked.items()}
@@ -135,6 +140,7 @@ def evaluate(
         evaluation.cases.append(_score_case(evaluation, case, maps, expert.means) | {"seconds": seconds})
         if on_case:
             on_case(index, len(keys), case, maps, seconds)
+    evaluation.notes += _too_small(evaluation.cases, lpips is not None)
     return evaluation
 
 
@@ -152,9 +158,14 @@ def _notes(plans: dict[str, Plan], samples: list[Sample]) -> list[str]:
     without = [s.name for s in samples if not any(plans[kind].answers(s) for kind in s.photos)]
     if without:
         notes.append(f"nothing to compare in {', '.join(without)}: left out")
-    if not metrics.has_ssim():
-        notes.append("SSIM is left out: it needs the package torchmetrics")
     return notes
+
+
+def _too_small(cases: list[dict], lpips: bool) -> list[str]:
+    """A note for the measures that some pictures are too small for."""
+    sides = {"SSIM": metrics.SMALLEST_SSIM_SIDE} | ({"LPIPS": SMALLEST_SIDE} if lpips else {})
+    counts = {name: sum(min(case["size"]) < side for case in cases) for name, side in sides.items()}
+    return [f"{name} needs {sides[name]} pixels: left out for {count} photos" for name, count in counts.items() if count]
 
 
 def _score_case(evaluation: Evaluation, case: Case, maps: dict[str, np.ndarray], means: dict[str, np.ndarray]) -> dict:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Folders of pictures to samples, checked before a network runs.
 
-A sample is a folder with at least one photo (flash.png, env.png or image.png) and at least one map. A data
-folder is one sample, a folder of samples, or nested deeper. All pictures of a sample have the same size.
+A sample is a folder with at least one photo (flash.png, env.png or image.png) and at least one map. A data folder is one
+sample, a folder of samples, or nested deeper, with links to folders as with folders. All pictures of a sample have the
+same size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,10 @@ from . import pngs
 from .errors import DataError
 
 PHOTOS = ("flash", "env", "image")
-MAPS = ("albedo", "roughness", "metalness", "normals", "depth", "diffuseshading", "inverseshading")
+MAPS = (
+    *("albedo", "diffuse", "specular", "roughness", "metalness", "normals", "height", "depth"),
+    *("shading", "diffuseshading", "inverseshading", "residual"),
+)
 EXPECTED = (
     "expected folders that hold flash.png, env.png or image.png beside albedo.png, normals.png, roughness.png, "
     "metalness.png (any of them; values 0..1, normals OpenGL)"
@@ -53,14 +58,26 @@ def find_samples(folder: Path) -> list[Sample]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; {EXPECTED}.")
-    places = sorted({path.parent for path in folder.rglob("*.png") if path.stem in PHOTOS})
-    samples = [_sample(folder, place) for place in places]
+    samples = [_sample(folder, place) for place in _places(folder)]
     usable = [sample for sample in samples if sample.maps]
     if not usable:
         raise DataError(_nothing(folder, samples))
     for sample in usable:
         _check_sizes(sample)
     return usable
+
+
+def _places(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Folders with a photo, by name. Links are followed, but not back into a folder that they are in."""
+    real = folder.resolve()
+    if real in above:
+        return
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if any(entry.suffix == ".png" and entry.stem in PHOTOS for entry in entries):
+        yield folder
+    for entry in entries:
+        if entry.is_dir():
+            yield from _places(entry, above | {real})
 
 
 def _sample(root: Path, place: Path) -> Sample:

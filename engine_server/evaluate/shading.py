@@ -14,6 +14,7 @@ from .errors import DataError
 from .naive import PHOTO_ITSELF, PLAIN_DIFFUSE
 from .runner import EVERY, TEAM, Evaluation, Team
 from .samples import Sample, reduce
+from .scores import Perceptual
 
 LIGHT = np.float32([0.0, 0.5, 0.866])  # from above and behind the camera, in camera space
 PASSES = ("albedo", "normals", "roughness", "metalness", "depth")
@@ -32,6 +33,7 @@ def evaluate_shading(
     seed: int = 0,
     size: int = 256,
     on_case: Callable[[int, int, str, dict[str, np.ndarray], float], None] | None = None,
+    lpips: Perceptual | None = None,
 ) -> Evaluation:
     """Every sample that `can_be_shaded`, beside its noisy render and beside plain diffuse light.
 
@@ -40,7 +42,7 @@ def evaluate_shading(
     """
     if "inverseshading.out" not in team.teammates or "image.in" not in team.teammates:
         raise DataError(f"This team does not shade; its teammates are {', '.join(team.teammates)}.")
-    chosen, evaluation = [sample for sample in samples if can_be_shaded(sample)], Evaluation()
+    chosen, evaluation = [sample for sample in samples if can_be_shaded(sample)], Evaluation(lpips=lpips)
     options = {"seed": seed} | ({"steps": steps} if steps else {})
     for index, sample in enumerate(chosen, start=1):
         given, truth = load(sample, size)

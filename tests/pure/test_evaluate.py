@@ -129,6 +129,51 @@ def test_a_diffuse_and_specular_team_is_converted(write, tmp_path):
     assert "albedo and metalness follow from the team's diffuse and specular" in evaluation.notes
 
 
+def test_every_map_has_its_measures(write, tmp_path):
+    write.sample(tmp_path / "s", roughness=51, size=(40, 32))
+    evaluation = evaluate(Equation(), find_samples(tmp_path), lpips=lambda predicted, true: 0.25)
+    pooled = report.summary(evaluation)[EVERY][TEAM]
+    every = {"rmse", "rmse_mean_over_samples", "psnr", "ssim", "lpips"}
+    angles = {"mean_angle", "median_angle", "share_under_11_25"}
+    assert set(pooled["roughness"]) == every and set(pooled["normals"]) == every | angles
+    assert set(pooled["albedo"]) == every | {"rmse_white_point"}
+    assert pooled["roughness"]["psnr"] == pytest.approx(-20 * np.log10(0.55), rel=1e-4)
+    assert "LPIPS" in report.table(evaluation) and pooled["albedo"]["lpips"] == 0.25
+
+
+def test_pictures_too_small_for_a_measure_are_counted(write, tmp_path):
+    write.sample(tmp_path / "s", size=(9, 40))
+    evaluation = evaluate(Equation(), find_samples(tmp_path), lpips=lambda predicted, true: None)
+    assert "SSIM needs 11 pixels: left out for 1 photos" in evaluation.notes
+    assert "LPIPS needs 32 pixels: left out for 1 photos" in evaluation.notes
+    assert "ssim" not in report.summary(evaluation)[EVERY][TEAM]["albedo"]
+
+
+def test_maps_of_every_workflow_are_scored(write, tmp_path):
+    grey = round(255 * 0.3 ** (1 / 2.2))
+    write.sample(tmp_path / "s", diffuse=(grey, grey, grey))
+    evaluation = evaluate(Equation(("image.in", "diffuse.out")), find_samples(tmp_path))
+    assert report.summary(evaluation)[EVERY][TEAM]["diffuse"]["rmse"] < 0.003
+
+
+def test_a_table_by_steps_marks_the_best_and_the_fewest_of_equals(write, tmp_path):
+    write.sample(tmp_path / "s", roughness=51, size=(16, 12), albedo=(40, 50, 25))
+
+    class Improving(Equation):
+        """Its roughness is off by a half with one step, by a quarter with two and more."""
+
+        def run(self, images, request, **options):
+            answers = super().run(images, request, **options)
+            return answers | {"roughness": np.full_like(images["image"], 0.2 + 0.5 / min(options["steps"], 2))}
+
+    done = {n: evaluate(Improving(), find_samples(tmp_path), steps=n) for n in (1, 2, 4)}
+    text = report.steps_table(done)
+    assert text.startswith("1 photo, by denoising steps\nmap")
+    row = next(line for line in text.splitlines() if line.startswith("roughness  RMSE"))
+    assert row.split() == ["roughness", "RMSE", "0.5000", "0.2500*", "0.2500", "2"]
+    assert "seconds per photo" in text.splitlines()[-1]
+
+
 @pytest.mark.parametrize("teammates", [("image.in", "depth.out"), ("albedo.out",)])
 def test_a_team_for_something_else_gets_a_sentence(teammates):
     with pytest.raises(DataError, match="its teammates are"):
@@ -156,7 +201,7 @@ def test_means_are_read_checked_and_their_absence_is_said(tmp_path):
 def test_json_holds_every_sample_and_the_settings(write, tmp_path):
     write.sample(tmp_path / "data" / "s", kinds=("flash", "env"))
     evaluation = evaluate(Equation(), find_samples(tmp_path / "data"))
-    report.write_json(tmp_path / "out" / "scores.json", evaluation, {"seed": 0})
+    report.write_json(tmp_path / "out" / "scores.json", report.as_json(evaluation, {"seed": 0}))
     stored = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert [sample["photo"] for sample in stored["samples"]] == ["flash", "env"]
     assert stored["settings"] == {"seed": 0}

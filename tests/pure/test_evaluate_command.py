@@ -64,3 +64,26 @@ def test_results_that_cannot_be_written_get_a_sentence_after_the_table(tiny_team
     assert _run(*tiny_team, "--data", tmp_path / "data", "--json", tmp_path / "file" / "scores.json") == 2
     printed = capsys.readouterr()
     assert printed.out.startswith("1 photo\n") and "cannot be written" in printed.err
+
+
+def test_several_numbers_of_steps_are_columns(tiny_team, write, tmp_path, capsys):
+    write.sample(tmp_path / "data" / "stone", size=(24, 16))
+    file = tmp_path / "scores.json"
+    assert _run(*tiny_team, "--data", tmp_path / "data", "--steps", "1,2,4", "--json", file) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1].split() == ["map", "measure", "1", "2", "4", "best"]
+    stored = json.loads(file.read_text())
+    assert stored["settings"]["steps"] == [1, 2, 4] and set(stored["steps"]) == {"1", "2", "4"}
+    alone = {}
+    for steps in (1, 4):
+        assert _run(*tiny_team, "--data", tmp_path / "data", "--steps", steps, "--json", file) == 0
+        alone[str(steps)] = json.loads(file.read_text())["summary"]
+    assert all(alone[steps] == stored["steps"][steps]["summary"] for steps in alone)
+    assert alone["1"]["all"]["team"]["albedo"]["rmse"] != alone["4"]["all"]["team"]["albedo"]["rmse"]
+
+
+@pytest.mark.parametrize("steps", ["1,,2", "1;2", "-1", "1,x"])
+def test_wrong_numbers_of_steps_are_refused(steps, capsys):
+    with pytest.raises(SystemExit):
+        _run("--data", "x", "--steps", steps)
+    assert "not a whole number" in capsys.readouterr().err

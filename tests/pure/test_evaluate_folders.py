@@ -40,6 +40,19 @@ def test_one_sample_a_folder_of_samples_and_nested_folders(write, tmp_path):
     assert [s.name for s in find_samples(tmp_path / "a" / "stone")] == ["stone"]
 
 
+def test_links_to_samples_are_samples_and_a_link_into_itself_is_not_followed(write, tmp_path):
+    write.sample(tmp_path / "store" / "one")
+    write.sample(tmp_path / "store" / "more" / "two")
+    data = tmp_path / "data"
+    write.sample(data / "own")
+    (data / "first").symlink_to(tmp_path / "store" / "one")
+    (data / "others").symlink_to(tmp_path / "store" / "more")
+    (data / "own" / "again").symlink_to(data)
+    (tmp_path / "link").symlink_to(data)
+    assert [s.name for s in find_samples(data)] == ["first", "others/two", "own"]
+    assert [s.name for s in find_samples(tmp_path / "link")] == ["first", "others/two", "own"]
+
+
 def test_any_subset_of_maps_is_a_sample(write, tmp_path):
     write.picture(tmp_path / "s" / "image.png", (1, 2, 3))
     write.picture(tmp_path / "s" / "roughness.png", 9)
