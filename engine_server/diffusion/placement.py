@@ -33,11 +33,10 @@ def _alone(encoders: TextEncoders, texts: Sequence[str], hooks: list[Any]) -> li
 
 def save_vae_memory(base: Base, tiling: bool, slicing: bool) -> None:
     """Let the VAE work in overlapping tiles, or on one picture at a time."""
-    for wanted, method in ((tiling, "enable_tiling"), (slicing, "enable_slicing")):
-        if wanted and not hasattr(base.vae, method):
-            raise TeamError(f"The {type(base.vae).__name__} of {base.name} has no {method.removeprefix('enable_')}.")
-        if wanted:
-            getattr(base.vae, method)()
+    if tiling:
+        base.vae.enable_tiling()
+    if slicing:
+        base.vae.enable_slicing()
 
 
 def compile_blocks(base: Base, mode: bool | str) -> None:

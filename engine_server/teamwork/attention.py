@@ -54,14 +54,14 @@ def groups(allow: tuple[str, ...], active: tuple[int, ...]) -> Groups:
 
 def fold(rows: Tensor, active: int, chosen: tuple[int, ...] | None = None) -> Tensor:
     """(A * I) x heads x L x d, teammate-major, to I x heads x (C * L) x d: the tokens of the C chosen, or of all."""
-    split = rows.unflatten(0, (active, -1))
+    split = torch.unflatten(rows, 0, (active, -1))
     split = split if chosen is None or len(chosen) == active else split[list(chosen)]
     return split.permute(1, 2, 0, 3, 4).flatten(2, 3)
 
 
 def unfold(joined: Tensor, active: int) -> Tensor:
     """The inverse of `fold`."""
-    return joined.unflatten(2, (active, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)
+    return torch.unflatten(joined, 2, (active, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)
 
 
 def joint_attention(query: Tensor, key: Tensor, value: Tensor, together: Groups, **options: Any) -> Tensor:
@@ -90,14 +90,20 @@ class Joined(TorchFunctionMode):
         """`move` changes the positions of queries and of keys."""
         super().__init__()
         self.together, self.move = together, move or (lambda rows: rows)
+        self.inside = False
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if function is not scaled_dot_product_attention:
+        if function is Tensor.unflatten:  # the method cannot be compiled within a function mode; the function can
+            function = torch.unflatten
+        if function is not scaled_dot_product_attention or self.inside:
             return function(*args, **kwargs)
         named = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
         query, key = self.move(named.pop("query")), self.move(named.pop("key"))
-        return joint_attention(query, key, named.pop("value"), self.together, **named)
+        self.inside = True  # a compiler that gives up halfway would let the product below come here again
+        rows = joint_attention(query, key, named.pop("value"), self.together, **named)
+        self.inside = False
+        return rows
 
 
 def joint_layers(network: nn.Module, family: str) -> list[str]:
@@ -108,20 +114,36 @@ def joint_layers(network: nn.Module, family: str) -> list[str]:
 def join_attention(network: nn.Module, paths: Iterable[str], roster: Roster) -> None:
     """Join the attention layers of a network; raises `TeamError` naming one that it does not have."""
     config, modules = roster.config, dict(network.named_modules())
-    offsets = watch(network, config.family, config.teammate_image_ids)
+    meeting = Meeting(config.attn_allow, watch(network, config.family, config.teammate_image_ids))
+    roster.followers.append(meeting)
     for path in paths:
         if path not in modules:
             raise TeamError(f"{type(network).__name__} has no layer {path}: the adapter was made for another base.")
-        modules[path].forward = _joined(modules[path].forward, roster, offsets)
+        modules[path].forward = _joined(modules[path].forward, meeting)
 
 
-def _joined(forward: Any, roster: Roster, offsets: Offsets | None) -> Any:
+class Meeting:
+    """Who meets in joint attention now (`together`; None where there is nothing to join), and where they stand (`places`)."""
+
+    def __init__(self, allow: tuple[str, ...], offsets: Offsets | None) -> None:
+        self.allow, self.offsets = allow, offsets
+        self.together: Groups | None = None
+        self.places: Tensor | None = None
+
+    def turn_to(self, active: tuple[int, ...] | None) -> None:
+        """Join these teammates from now on, or, for None, nobody."""
+        moved = bool(active and self.offsets and any(self.offsets.of(active)))
+        self.places = torch.tensor(self.offsets.of(active), dtype=torch.float32) if moved else None
+        alone = active is None or (len(active) == 1 and not moved)
+        self.together = None if alone else groups(self.allow, active)
+
+
+def _joined(forward: Any, meeting: Meeting) -> Any:
     def joined_forward(*args: Any, **kwargs: Any) -> Any:
-        active = roster.active
-        moved = bool(active and offsets and any(offsets.of(active)))
-        if active is None or (len(active) == 1 and not moved):
+        if meeting.together is None:
             return forward(*args, **kwargs)
-        with Joined(groups(roster.config.attn_allow, active), partial(offsets.move, active=active) if moved else None):
+        move = None if meeting.places is None else partial(meeting.offsets.move, places=meeting.places)
+        with Joined(meeting.together, move):
             return forward(*args, **kwargs)
 
     return joined_forward

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -15,8 +16,15 @@ from .coordination import blocks, coordinate, coordinate_pixels
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 
 
+class Follower(Protocol):
+    """A part of a team on a network that works for the active teammates."""
+
+    def turn_to(self, active: tuple[int, ...] | None) -> None:
+        """Work for these teammates from now on, or, for None, not at all."""
+
+
 class Roster:
-    """Which teammates the rows of the current forward pass belong to; shared by all adapters of a team.
+    """Which teammates the rows of the current forward pass belong to; tells all `followers`: adapters and joint attention.
 
     `active` holds indices into the team's teammates, ascending. None means that no team is at work and that the base
     answers alone.
@@ -25,14 +33,14 @@ class Roster:
     def __init__(self, config: TeamConfig) -> None:
         self.config = config
         self.active: tuple[int, ...] | None = None
-        self.adapters: list[Adapter] = []
+        self.followers: list[Follower] = []
 
     @contextmanager
     def working(self, active: tuple[int, ...]) -> Iterator[None]:
         """Within this block the rows are those of the `active` teammates.
 
-        Without gradients each adapter gathers their parameters here, once a run, so that nothing in a forward pass
-        depends on who is active but the shapes.
+        All that depends on who is active is done here, once a run; what is left for a forward pass are tensors and their
+        shapes, so that it compiles to one graph for each shape.
         """
         before = self.active
         self.turn_to(active)
@@ -44,8 +52,8 @@ class Roster:
     def turn_to(self, active: tuple[int, ...] | None) -> None:
         """Have the rows be those of the `active` teammates from now on: what comes after a forward pass may need it, too."""
         self.active = active
-        for adapter in self.adapters:
-            adapter.turn_to(active)
+        for follower in self.followers:
+            follower.turn_to(active)
 
 
 class Adapter(nn.Module):
@@ -66,7 +74,7 @@ class Adapter(nn.Module):
         self._roster = [roster]  # in a list, so that nn.Module neither copies nor registers it
         self._selected: Tensors | None = None
         self._selected_for: tuple = ()
-        roster.adapters.append(self)
+        roster.followers.append(self)
 
     @property
     def roster(self) -> Roster:

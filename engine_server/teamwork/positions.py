@@ -62,9 +62,9 @@ class Offsets:
         """The offsets of active teammates."""
         return tuple(self.of_teammates[i] for i in active)
 
-    def move(self, rows: Tensor, active: tuple[int, ...]) -> Tensor:
-        """Queries or keys (A * I) x heads x L x d, teammate-major, each row moved by its teammate's offset."""
-        offsets = torch.tensor(self.of(active), dtype=torch.float32).repeat_interleave(rows.shape[0] // len(active))
+    def move(self, rows: Tensor, places: Tensor) -> Tensor:
+        """Queries or keys (A * I) x heads x L x d, teammate-major, each row moved by its teammate's place (A numbers)."""
+        offsets = places[:, None].expand(-1, rows.shape[0] // len(places)).flatten()
         return turned(rows, offsets, self.theta, self.width, self.image)
 
 

@@ -140,7 +140,7 @@ def test_offsets_of_zimage_are_steps_on_its_first_axis(tmp_path, monkeypatch):
 def test_each_teammate_stands_at_its_own_offset():
     rows = torch.randn(2 * IMAGES, HEADS, LENGTH, 8)
     offsets = Offsets((10, 0, 3), theta=100.0, width=4, image=slice(2, None))
-    moved = offsets.move(rows, (0, 2))  # teammate-major: two images of the first, two of the third
+    moved = offsets.move(rows, torch.tensor([10.0, 3.0]))  # teammate-major: two images of the first, two of the third
     angles = torch.tensor([1.0, 0.1])
     for row, place in enumerate((10, 10, 3, 3)):
         turn = torch.polar(torch.ones(2), angles * place)
