@@ -35,7 +35,8 @@ class TeamOptions:
     `offset_noise` is the strength of the noise that all cells of a latent channel share; `start_share` the share of noise
     levels at their highest; with `zero_start` the noise there is zero (see `Team`). `weighting` weighs noise levels:
     "sigma_sqrt" (x0 by sigma^-2), "unit" (x0 by 1) or "auto", as published for the base. `emphasis` weighs channels against
-    each other. `sizes` lists pairs of crop and batch, from which each batch takes one (empty: the run's own). `start` is a
+    each other. `sizes` lists pairs of crop and batch, from which each batch takes one (empty: the run's own); pictures smaller than
+    that, but not than the smallest of them, are taken whole. `start` is a
     checkpoint whose teammates of the same names the team starts from; `latents` the file of encoded pictures (empty:
     beside the result).
     """

@@ -39,6 +39,7 @@ class SampleSet:
     def __init__(self, data: DataSet, cache: LatentCache, channels: set[str], outputs: set[str], smallest: int = 1) -> None:
         """Raises `ConfigError` for data that do not fit (see `find_samples`), and if no sample has one of `outputs`."""
         self.data, self.cache = data, cache
+        self.cells = cache.base.multiple // cache.base.factor  # sides of crops are multiples of this
         found = find_samples(data, channels, smallest)
         wanted = set(data.wanted or outputs) & outputs
         self.samples = [sample for sample in found if wanted & set(sample.channels)]
@@ -60,22 +61,30 @@ class SampleSet:
         return pictures + ([Picture(sample.mask, MASK, side)] if sample.mask else [])
 
     def draw(self, count: int, cells: int, random: np.random.Generator) -> Batch:
-        """Crops of cells x cells of `count` samples that have the same channels."""
+        """Crops of cells x cells of `count` samples that have the same channels; smaller ones if a sample is smaller."""
         first = self.samples[random.integers(len(self.samples))]
         group = self.groups[tuple(first.channels)]
         chosen = [first] + [group[random.integers(len(group))] for _ in range(count - 1)]
-        crops = [self._crop(sample, cells, random) for sample in chosen]
+        whole = [self._whole(sample, random) for sample in chosen]
+        side = min(cells, *(n for rows in whole for n in rows[MASK].shape[-2:]))
+        crops = [_crop(rows, side // self.cells * self.cells, random) for rows in whole]
         latents = {name: torch.stack([crop[name] for crop in crops]) for name in first.channels}
         if all(sample.mask is None for sample in chosen):
             return Batch(latents)
         return Batch(latents, torch.stack([crop[MASK] for crop in crops]))
 
-    def _crop(self, sample: Sample, cells: int, random: np.random.Generator) -> dict[str, Tensor]:
+    def _whole(self, sample: Sample, random: np.random.Generator) -> dict[str, Tensor]:
+        """The latents of each channel and the weights, of one of the files for each."""
         files = {name: files[random.integers(len(files))] for name, files in sample.channels.items()}
         whole = {name: self.cache[Picture(file, name, self.data.side)] for name, file in files.items()}
         height, width = next(iter(whole.values())).shape[-2:]
         whole[MASK] = torch.ones(1, height, width)
         if sample.mask:
             whole[MASK] = self.cache[Picture(sample.mask, MASK, self.data.side)]
-        y, x = (2 * int(random.integers(0, (s - cells) // 2 + 1)) for s in (height, width))
-        return {name: rows[..., y : y + cells, x : x + cells] for name, rows in whole.items()}
+        return whole
+
+
+def _crop(whole: dict[str, Tensor], side: int, random: np.random.Generator) -> dict[str, Tensor]:
+    height, width = whole[MASK].shape[-2:]
+    y, x = (2 * int(random.integers(0, (n - side) // 2 + 1)) for n in (height, width))
+    return {name: rows[..., y : y + side, x : x + side] for name, rows in whole.items()}

@@ -62,5 +62,5 @@ def _pictures(stage: TeamStage, chosen: SampleSet, number: int) -> tuple[dict[st
 
 
 def _middle(picture: np.ndarray, side: int) -> np.ndarray:
-    top, left = ((n - side) // 2 for n in picture.shape[:2])
+    top, left = (max(0, n - side) // 2 for n in picture.shape[:2])
     return picture[top : top + side, left : left + side]

@@ -118,7 +118,7 @@ class TeamStage:
                 raise ConfigError(f"crop is {crop}; {self.base.name} takes multiples of {multiple} pixels{limit}.")
 
     def _sets(self, sets: tuple[DataSet, ...], cache: LatentCache) -> list[SampleSet]:
-        channels, smallest = {*self.team.inputs, *self.team.outputs}, max(crop for crop, _ in self.sizes)
+        channels, smallest = {*self.team.inputs, *self.team.outputs}, min(crop for crop, _ in self.sizes)
         return [SampleSet(data, cache, channels, set(self.team.outputs), smallest) for data in sets]
 
     def parameters(self) -> list[torch.nn.Parameter]:

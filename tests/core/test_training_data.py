@@ -77,6 +77,20 @@ def test_a_team_trains_on_sets_that_differ_in_channels_sizes_and_weight(base, tm
     assert np.isfinite(losses).all()
 
 
+def test_sets_of_small_and_large_pictures_with_small_and_large_crops(base, tmp_path):
+    write_samples(tmp_path / "small", size=18)
+    write_samples(tmp_path / "large", size=40)
+    data = tuple(DataSet(str(tmp_path / name), rename={"flash": "image"}) for name in ("small", "large"))
+    stage = stage_for(team_config(None, base, tmp_path / "run", data=data, options={"sizes": [(16, 3), (32, 1)]}))
+    seen = set()
+    for made in stage.sets:
+        draw = made.draw
+        made.draw = lambda *args, draw=draw: seen.add(next(iter((b := draw(*args)).latents.values())).shape) or b
+    for number in range(40):
+        stage.loss(number)
+    assert seen == {(3, 4, 8, 8), (1, 4, 8, 8), (1, 4, 16, 16)}
+
+
 def test_a_set_of_weight_zero_is_never_drawn(base, tmp_path):
     write_samples(tmp_path / "one")
     data = (DataSet(str(tmp_path / "one"), rename={"flash": "image"}), DataSet(str(tmp_path / "one"), weight=0.0))
