@@ -60,6 +60,7 @@ def _train(args: argparse.Namespace) -> int:
     if trainer.progress() < 1:
         say(f"stopped at step {trainer.step}; run the same command to go on from there")
         return 130
+    say(f"{trainer.step} steps done: {config.output}")
     return 0
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,27 @@ def load_pictures(sets: tuple[DataSet, ...]) -> tuple[list[np.ndarray], np.ndarr
     pictures: list[np.ndarray] = []
     weights: list[float] = []
     for data in sets:
-        files = sorted(p for p in Path(data.folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = pictures_below(Path(data.folder))
         if not files:
             raise ConfigError(f"The data folder {data.folder} holds no PNG or JPEG picture.")
         pictures += [np.asarray(Image.open(path).convert("RGB")) for path in files]
         weights += [data.weight / len(files)] * len(files)
     return pictures, np.array(weights) / sum(weights)
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """All pictures in a folder and below, by name. Links are followed, but not back into a folder that they are in."""
+
+    def found(place: Path, above: frozenset[Path]) -> Iterator[Path]:
+        if (real := place.resolve()) in above or not place.is_dir():
+            return
+        for entry in place.iterdir():
+            if entry.is_dir():
+                yield from found(entry, above | {real})
+            elif entry.suffix.lower() in SUFFIXES:
+                yield entry
+
+    return sorted(found(folder, frozenset()))
 
 
 class CropSource:

@@ -76,6 +76,7 @@ class LatentCache:
         missing = {key: p for key, p in missing.items() if key not in self.places}
         if not missing:
             return
+        self.say(f"encoding {len(missing)} pictures")
         alike: dict[tuple, dict[str, Picture]] = {}
         for key, picture in missing.items():
             size = after(file_size(picture.path), picture.side)

@@ -88,6 +88,15 @@ class Trainer:
     def run(self) -> None:
         """Train until the budget is spent or the run is stopped; saves at the end, too. Raises `SaveError`."""
         self._resume()
+        try:
+            self._run()
+        except OSError as error:
+            raise SaveError(
+                f"The training in {self.folder} cannot go on at step {self.step} ({error}). What was saved is whole: run the same "
+                "command to go on from there."
+            ) from error
+
+    def _run(self) -> None:
         report = Report(self.config, self.step, self.say if self.ranks.first else None)
         try:
             while self.progress() < 1 and not self.stopped:

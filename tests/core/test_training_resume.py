@@ -123,7 +123,7 @@ def test_a_signal_saves_and_says_how_to_go_on(samples, base, tmp_path):
     out, err = process.communicate()
     step = read_state(tmp_path / "run" / STATE).step
     assert process.returncode == 130 and f"stopped at step {step}; run the same command" in out, err
-    assert out.startswith("step 50  loss") and "\r" not in out + err  # lines, no bar: this is no terminal
+    assert "\nstep 50  loss" in out and "\r" not in out + err  # lines, no bar: this is no terminal
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_whole(samples, base, tmp_path):
@@ -154,6 +154,17 @@ def test_a_state_that_was_not_written_whole_never_takes_the_place_of_one_that_wa
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / STATE).read_bytes() == before and not list(tmp_path.glob("*.partial"))
+
+
+def test_a_disk_that_is_full_between_saves_gets_a_sentence(samples, base, tmp_path):
+    trainer = Trainer(team_config(samples, base, tmp_path, steps=50), stage_for(team_config(samples, base, tmp_path)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(SaveError, match="cannot go on at step 50"):  # a line of the log does not fit
+            trainer.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_state_of_another_run_gets_a_sentence(samples, base, tmp_path):
