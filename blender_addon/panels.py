@@ -194,10 +194,11 @@ class _Results(_Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """What the last jobs said, then what is in the file."""
         ended = [job for job in jobs.JOBS if job.state != jobs.RUNNING]
-        for job in reversed(ended[-ENDED_SHOWN:]):
-            say(self.layout, context, f"{job.title}: {job.line}", ICONS[job.state])
-        if ended:
-            self.layout.operator("teamwork.clear_history", icon="TRASH")
+        for position, job in enumerate(reversed(ended[-ENDED_SHOWN:])):
+            row = self.layout.row()
+            say(row, context, f"{job.title}: {job.line}", ICONS[job.state])
+            if position == 0:
+                row.operator("teamwork.clear_history", text="", icon="X", emboss=False)
         for each in made()[:HISTORY_SHOWN]:
             self._draw_made(self.layout.row(align=True), each)
 

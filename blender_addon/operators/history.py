@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import bpy
@@ -86,9 +87,22 @@ class TEAMWORK_OT_show_settings(bpy.types.Operator):
 
 def describe(made: history.Made) -> list[tuple[str, str]]:
     """What is known of the making, as names and values for people."""
-    facts = made.facts | {"seconds": f"{float(made.facts['seconds'] or 0):.1f} s", "size": made.facts["size"] or "the model's"}
+    told = {
+        "seconds": f"{float(made.facts['seconds'] or 0):.1f} s",
+        "size": made.facts["size"] or "the model's",
+        "time": _local(str(made.facts["time"])),
+    }
+    facts = made.facts | told
     lines = [(LABELS.get(name, name.capitalize()), str(value)) for name, value in facts.items()]
     return [*lines, ("Datablocks", ", ".join(name for _, name in made.names))]
+
+
+def _local(text: str) -> str:
+    """A time as the clock on the wall shows it."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return text
 
 
 class TEAMWORK_OT_use_settings(bpy.types.Operator):

@@ -66,7 +66,7 @@ class Layout:
         """A datablock's icon."""
         return 1
 
-    def operator(self, name: str, text: str = "", icon: str = "NONE") -> Properties:
+    def operator(self, name: str, text: str = "", icon: str = "NONE", emboss: bool = True) -> Properties:
         """A button."""
         module, function = name.split(".")
         rna = getattr(getattr(bpy.ops, module), function).get_rna_type()
