@@ -38,7 +38,8 @@ class TeamOptions:
     each other. `sizes` lists pairs of crop and batch, from which each batch takes one (empty: the run's own); pictures smaller than
     that, but not than the smallest of them, are taken whole. `start` is a
     checkpoint whose teammates of the same names the team starts from; `latents` the file of encoded pictures (empty:
-    beside the result).
+    beside the result). `network`, `quantization` and `revision` say how the base is loaded (see `load_team`); `saved` is the
+    precision of the adapter's file.
     """
 
     keep: float = 0.5
@@ -50,6 +51,10 @@ class TeamOptions:
     sizes: tuple[tuple, ...] = ()
     start: str = ""
     latents: str = ""
+    network: str = ""
+    quantization: str = ""
+    revision: str = ""
+    saved: str = "float32"
 
 
 KINDS = {"vae": VaeOptions, "base": BaseOptions, "team": TeamOptions}
@@ -68,6 +73,8 @@ def _check(options: TeamOptions) -> None:
         raise ConfigError(f"options.weighting is {options.weighting!r}; expected auto, sigma_sqrt or unit.")
     if not all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in options.sizes):
         raise ConfigError(f"options.sizes is {options.sizes!r}; expected pairs of crop and batch, such as [[256, 2], [512, 1]].")
+    if options.saved not in ("float32", "bfloat16", "float16"):
+        raise ConfigError(f"options.saved is {options.saved!r}; expected float32, bfloat16 or float16.")
     for name in ("keep", "start_share"):
         if not 0 <= getattr(options, name) <= 1:
             raise ConfigError(f"options.{name} is {getattr(options, name)!r}; expected a number from 0 to 1.")

@@ -86,7 +86,9 @@ class TeamStage:
         torch.manual_seed(config.seed)
         ranks = ranks or Ranks("cpu")
         self.config, self.options = config, options_of(config)
-        self.base = load_base(config.base, str(ranks.device), getattr(torch, config.weights or config.precision))
+        loading = {name: getattr(self.options, name) or None for name in ("network", "quantization", "revision")}
+        weights = getattr(torch, config.weights or config.precision)
+        self.base = load_base(config.base, str(ranks.device), weights, **loading)
         self.team = team_config(config, self.base.family)
         self._attach()
         self.objective = objective_for(self.base, self.options.weighting)
@@ -191,7 +193,8 @@ class TeamStage:
 
     def save(self, folder: Path) -> None:
         """The adapter in the public format."""
-        save_checkpoint(folder / "team.safetensors", self.base.network, self.team)
+        precision = getattr(torch, self.options.saved)
+        save_checkpoint(folder / "team.safetensors", self.base.network, self.team, precision)
 
     def pictures(self) -> dict[str, np.ndarray]:
         """What the team makes of a few samples, beside the truth (see `show`)."""

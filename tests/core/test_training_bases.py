@@ -16,7 +16,8 @@ from engine_server.train.errors import ConfigError
 from engine_server.train.objectives import Diffusion, Flow, objective_for
 from engine_server.train.team import stage_for
 
-from .tiny import FAMILIES, tiny_base
+from .test_weights import write_gguf
+from .tiny import FAMILIES, tiny_base, wide_sd3
 from .training import team_config, train, write_samples
 
 
@@ -79,6 +80,28 @@ def test_a_base_in_bfloat16_trains_adapters_in_float32(samples, bases, tmp_path,
     with torch.no_grad():
         losses = [stage.loss(0).item() for stage in (full, stage_for(dataclasses.replace(config, weights="float32")))]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.parametrize("weights", ["int8", "gguf"])
+def test_adapters_train_on_a_quantised_base(samples, tmp_path, weights):
+    (tmp_path / "wide").mkdir()
+    base = wide_sd3(tmp_path / "wide")
+    write_gguf(base, tmp_path / "q8.gguf")
+    options = {"gguf": {"network": str(tmp_path / "q8.gguf")}, "int8": {"quantization": "int8"}}[weights]
+    config = team_config(samples, base, tmp_path / "run", steps=20, precision="bfloat16", options=options)
+    stage = stage_for(config)
+    packed = {"gguf": "GGUFParameter", "int8": "Int8Tensor"}[weights]
+    assert type(stage.base.network.transformer_blocks[0].attn.to_q.weight).__name__ == packed
+    made = torch.cat([g.flatten() for g in gradients(stage)])
+    expected = torch.cat([g.flatten() for g in gradients(stage_for(dataclasses.replace(config, options={})))])
+    assert torch.nn.functional.cosine_similarity(made, expected, dim=0) > 0.99
+    trained = train(config)
+    assert all(torch.isfinite(p).all() for p in trained.params) and trained.params[0].grad.any()
+
+
+def test_the_file_can_be_saved_in_half_precision(samples, bases, tmp_path):
+    train(team_config(samples, bases["SD3"], tmp_path, steps=2, options={"saved": "bfloat16"}))
+    assert {t.dtype for t in load_file(tmp_path / "team.safetensors").values()} == {torch.bfloat16}
 
 
 # What is predicted at which noise
