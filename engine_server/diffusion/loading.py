@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..teamwork.config import CheckpointError, TeamConfig, TeamError
 from ..teamwork.team import Team
 from .base import Base
 from .components import FAULTS, Source, first_line
-from .placement import compile_blocks, offload, save_vae_memory
+from .placement import check_mode, compile_blocks, offload, save_vae_memory
 from .prompts import TextEncoders, empty_prompt, facts_of, has_text_encoders
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
@@ -46,12 +47,12 @@ def load_team(
     _check_device(device)
     base, adapter, settings = _resolved(str(base), adapter)
     checkpoint = read_checkpoint(adapter)
+    kind = _recognised(Source(str(base), precision, options.get("revision")))[1]
+    if checkpoint.config.family != kind.family:
+        made_for = " ".join(filter(None, (checkpoint.config.family, checkpoint.config.base_model)))
+        raise CheckpointError(f"{checkpoint.path} was made for {made_for}, but {base} is a {kind.family} base.")
     frozen = load_base(base, device, precision, **options)
-    if checkpoint.config.family != frozen.family:
-        raise CheckpointError(
-            f"{checkpoint.path} was made for {checkpoint.config.family}, but {frozen.name} is a {frozen.family} base."
-        )
-    roster = load_checkpoint(frozen.network, checkpoint, precision)
+    roster = load_checkpoint(frozen.network, checkpoint, precision, frozen.name)
     with open(adapter, "rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     facts = {name: settings[name] for name in ("default_steps", "zero_start", "tile", "lapped") if name in settings}
@@ -61,8 +62,8 @@ def load_team(
 
 def _native_size(config: TeamConfig, settings: dict) -> int | None:
     """The side of the pictures that an adapter was trained on, as its metadata ("256x256") or else the team's facts say."""
-    sides = [int(side) for side in config.resolution.lower().split("x") if side.strip().isdecimal()]
-    return max(sides) if sides else settings.get("native_size")
+    sides = re.fullmatch(r"\s*(\d{1,5})\s*x\s*(\d{1,5})\s*", config.resolution, re.ASCII | re.IGNORECASE)
+    return max(map(int, sides.groups())) if sides else settings.get("native_size")
 
 
 def _check_device(device: str) -> None:
@@ -114,21 +115,31 @@ def load_base(
 
     Raises `TeamError` if the folder is not a diffusers base, is cut short, or is of a kind that is not known.
     """
+    check_mode(compile)
     place = Source(str(source), dtype, revision, network and str(network), quantization)
+    recognised = _recognised(place)
     try:
-        made = _assembled(place, device, offload)
+        made = _assembled(place, recognised, device, offload)
     except TeamError:
         raise
     except FAULTS as error:
         raise TeamError(f"The base {source} cannot be loaded: {first_line(error)}") from error
     save_vae_memory(made, vae_tiling, vae_slicing)
-    if compile:
-        compile_blocks(made, compile)
+    compile_blocks(made, compile)
     return made
 
 
-def _assembled(source: Source, device: str, sparing: bool) -> Base:
-    subfolder, kind, network_class = source.recognise()
+def _recognised(source: Source) -> tuple[str, type[Base], type]:
+    try:
+        return source.recognise()
+    except TeamError:
+        raise
+    except FAULTS as error:
+        raise TeamError(f"The base {source.place} cannot be loaded: {first_line(error)}") from error
+
+
+def _assembled(source: Source, recognised: tuple[str, type[Base], type], device: str, sparing: bool) -> Base:
+    subfolder, kind, network_class = recognised
     facts = facts_of(source.place, source.revision)
     encoders = TextEncoders(kind, source.place, device, source.dtype, source.revision) if has_text_encoders(facts) else None
     prompt = empty_prompt(source.place, encoders)  # before the rest: text encoders are large

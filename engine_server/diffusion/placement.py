@@ -42,12 +42,15 @@ def save_vae_memory(base: Base, tiling: bool, slicing: bool) -> None:
 def compile_blocks(base: Base, mode: bool | str) -> None:
     """Compile the blocks that the network repeats, each kind once for each shape, when they first run.
 
-    `mode` is one of `MODES`, or True for the default. Regions instead of the whole network compile in a fraction of the
+    `mode` is one of `MODES`, True for the default or False for none. Regions instead of the whole network compile in a fraction of the
     time, as all blocks of a kind share what was compiled.
     """
-    mode = "default" if mode is True else mode
-    if mode not in MODES:
-        raise TeamError(f"compile is {mode!r}; expected True, False or one of {', '.join(MODES)}.")
-    for module in base.network.modules():
+    for module in base.network.modules() if mode else ():
         if type(module).__name__ in base.blocks:
-            module.compile(mode=None if mode == "default" else mode)
+            module.compile(mode=None if mode in (True, "default") else mode)
+
+
+def check_mode(mode: bool | str) -> None:
+    """Raise `TeamError` for a mode that `compile_blocks` does not know."""
+    if not isinstance(mode, bool) and mode not in MODES:
+        raise TeamError(f"compile is {mode!r}; expected True, False or one of {', '.join(MODES)}.")

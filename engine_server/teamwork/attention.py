@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from .config import TeamError
+from .config import TeamError, shown
 from .layers import Roster
 from .positions import Offsets, unwatch, watch
 
@@ -118,7 +118,7 @@ def join_attention(network: nn.Module, paths: Iterable[str], roster: Roster) -> 
     roster.followers.append(meeting)
     for path in paths:
         if path not in modules:
-            raise TeamError(f"{type(network).__name__} has no layer {path}: the adapter was made for another base.")
+            raise TeamError(f"{type(network).__name__} has no layer {shown(path)[1:-1]}.")
         modules[path].forward = _joined(modules[path].forward, meeting)
 
 

@@ -15,11 +15,14 @@ from torch import nn
 
 from ..whole import whole_file
 from .attention import joined_layers
-from .config import JOINT_SUFFIX, CheckpointError, TeamConfig, TeamError
-from .inject import adapters, attach
+from .config import JOINT_SUFFIX, CheckpointError, TeamConfig, TeamError, shown
+from .inject import adapter_shapes, adapters, attach
 from .layers import Roster
 
 IMPLEMENTATION = "Teamwork for Blender"
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files of `torch.save` and pickles begin."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,15 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             config = _with_marks(_config(path, file.metadata() or {}), joined)
             layers = _layers(path, tensors)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); fetch it again.") from error
+        raise CheckpointError(_unreadable(path, error)) from error
     return Checkpoint(path, config, layers, joined)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        if file.read(4).startswith(PICKLES):
+            return f"{path} is a PyTorch pickle, which could run anything when opened; convert it to safetensors."
+    return f"{path} is not a whole safetensors file ({error}); fetch it again."
 
 
 def _config(path: Path, metadata: dict[str, str]) -> TeamConfig:
@@ -58,12 +68,12 @@ def _config(path: Path, metadata: dict[str, str]) -> TeamConfig:
     try:
         return TeamConfig(
             teammates=tuple(_entry(metadata, "teamwork.teammates").split(",")),
-            rank=int(_entry(metadata, "teamwork.lora_rank")),
+            rank=_whole(metadata, "teamwork.lora_rank"),
             profile=_entry(metadata, "teamwork.profile"),
             communication=_flag(metadata, "teamwork.lora_communication"),
             use_bias=_flag(metadata, "teamwork.use_bias"),
-            base_model=metadata.get("base_model", ""),
-            title=metadata.get("modelspec.title", ""),
+            base_model=_words(metadata, "base_model"),
+            title=_words(metadata, "modelspec.title"),
             resolution=metadata.get("modelspec.resolution", ""),
             attn_allow=_list(metadata, "teamwork.attn_allow"),
             teammate_image_ids=_numbers(metadata, "teamwork.teammate_image_ids"),
@@ -82,6 +92,18 @@ def _entry(metadata: dict[str, str], key: str) -> str:
     return metadata[key]
 
 
+def _words(metadata: dict[str, str], key: str) -> str:
+    """A free text, on one line and not without end."""
+    return " ".join(metadata.get(key, "").split())[:200]
+
+
+def _whole(metadata: dict[str, str], key: str) -> int:
+    value = _entry(metadata, key)
+    if not re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        raise TeamError(f"{key} is {shown(value)}; expected a whole number.")
+    return int(value)
+
+
 def _list(metadata: dict[str, str], key: str) -> tuple[str, ...]:
     """The parts of an entry with semicolons or commas between; none if it is missing or empty."""
     return tuple(part.strip() for part in re.split("[;,]", metadata.get(key, "").strip("[]() ")) if part.strip())
@@ -90,14 +112,14 @@ def _list(metadata: dict[str, str], key: str) -> tuple[str, ...]:
 def _numbers(metadata: dict[str, str], key: str) -> tuple[int, ...]:
     parts = _list(metadata, key)
     if not all(re.fullmatch(r"\d{1,9}", part, re.ASCII) for part in parts):
-        raise TeamError(f"{key} is {metadata[key]!r}; expected whole numbers with semicolons between, such as 10;0;0.")
+        raise TeamError(f"{key} is {shown(metadata[key])}; expected whole numbers with semicolons between, such as 10;0;0.")
     return tuple(map(int, parts))
 
 
 def _flag(metadata: dict[str, str], key: str) -> bool:
     value = metadata.get(key, "True")
     if value not in ("True", "False"):
-        raise TeamError(f"{key} is {value!r}; expected True or False.")
+        raise TeamError(f"{key} is {shown(value)}; expected True or False.")
     return value == "True"
 
 
@@ -108,7 +130,9 @@ def _layers(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, dict[str,
         if key.endswith(".adapter") and tensor.numel() == 1:
             continue  # the mark of joint attention has no use as a number
         if not layer or name not in ("down", "up", "bias"):
-            raise CheckpointError(f"{path} holds a tensor {key}, which is no part of a Teamwork adapter.")
+            raise CheckpointError(f"{path} holds a tensor {shown(key)}, which is no part of a Teamwork adapter.")
+        if tensor.dtype not in NUMBERS:
+            raise CheckpointError(f"{path}: the tensor {key} is of the type {tensor.dtype}; expected float16, 32 or bfloat16.")
         if not _finite(tensor):
             raise CheckpointError(f"{path}: the tensor {key} holds NaN or infinite values.")
         layers.setdefault(layer, {})[name] = tensor
@@ -122,33 +146,41 @@ def _finite(tensor: torch.Tensor) -> bool:
     return tensor.numel() == 0 or all(map(torch.isfinite, torch.aminmax(tensor)))
 
 
-def load_checkpoint(network: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype) -> Roster:
-    """Attach the checkpoint's adapters to a network, exactly.
+def load_checkpoint(network: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype, name: str = "") -> Roster:
+    """Attach the checkpoint's adapters to a network, exactly; `name` is what the network's base is called.
 
-    Raises `CheckpointError` naming both bases if a layer is missing, or the tensor whose shape does not fit.
+    Raises `CheckpointError` naming both bases, and the layer that is missing or the tensor whose shape does not fit,
+    before anything is attached.
     """
     try:
-        roster = attach(network, checkpoint.layers, checkpoint.config, dtype, checkpoint.joined)
+        _check_fit(network, checkpoint)
+        roster = attach(network, checkpoint.layers, checkpoint.config, dtype, checkpoint.joined, device="meta")
     except TeamError as error:
-        made_for = checkpoint.config.base_model or checkpoint.config.profile
-        raise CheckpointError(f"{checkpoint.path} was made for {made_for} ({checkpoint.config.profile}). {error}") from error
+        config = checkpoint.config
+        made_for = f"{config.base_model} ({config.profile})" if config.base_model else config.profile
+        here = name or type(network).__name__
+        raise CheckpointError(f"{checkpoint.path} was made for {made_for} and does not fit {here}: {error}") from error
     for layer, adapter in adapters(network).items():
-        _fill(checkpoint, layer, adapter)
+        _fill(adapter, checkpoint.layers[layer], dtype, next(network.get_submodule(layer).parameters()).device)
     return roster
 
 
-def _fill(checkpoint: Checkpoint, layer: str, adapter: nn.Module) -> None:
-    given, wanted = checkpoint.layers[layer], dict(adapter.named_parameters())
-    if set(given) != set(wanted):
-        odd = sorted(set(given) ^ set(wanted))[0]
-        fault = "is missing" if odd in wanted else "has no place in this base"
-        raise CheckpointError(f"{checkpoint.path}: the tensor {layer}.adapter.{odd} {fault}.")
-    for name, parameter in wanted.items():
-        if given[name].shape != parameter.shape:
-            shapes = f"{tuple(given[name].shape)}, but the base asks for {tuple(parameter.shape)}"
-            raise CheckpointError(f"{checkpoint.path}: {layer}.adapter.{name} has the shape {shapes}.")
-        with torch.no_grad():
-            parameter.copy_(given[name])
+def _check_fit(network: nn.Module, checkpoint: Checkpoint) -> None:
+    for layer, given in checkpoint.layers.items():
+        wanted = adapter_shapes(network, layer, checkpoint.config)
+        odd = sorted(set(given) ^ set(wanted))
+        if odd:
+            fault = "is missing" if odd[0] in wanted else "has no place there"
+            raise TeamError(f"the tensor {layer}.adapter.{odd[0]} {fault}.")
+        for name, shape in wanted.items():
+            if given[name].shape != shape:
+                shapes = f"{tuple(given[name].shape)}, but the base asks for {shape}"
+                raise TeamError(f"{layer}.adapter.{name} has the shape {shapes}.")
+
+
+def _fill(adapter: nn.Module, given: dict[str, torch.Tensor], dtype: torch.dtype, device: torch.device) -> None:
+    for name, tensor in given.items():  # a copy, as the file may change under what was read from it
+        setattr(adapter, name, nn.Parameter(tensor.to(device, dtype, copy=True)))
 
 
 def save_checkpoint(path: Path | str, network: nn.Module, config: TeamConfig, dtype: torch.dtype | None = None) -> None:

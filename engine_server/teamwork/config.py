@@ -9,29 +9,42 @@ from dataclasses import dataclass
 MAX_TEAMMATES = 256
 MAX_RANK = 4096
 MAX_IMAGE_ID = 10_000
-NAME = re.compile(r"[a-z]+\.(in|out)")
+NAME = re.compile(r"[a-z]{1,40}\.(in|out)")
 
-_SD3 = r"(.*\.)?transformer_blocks\.\d+\.(norm1\.linear|attn\.to_[qkv]|attn\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
-_FLUX_SINGLE = r"(.*\.)?single_transformer_blocks\.\d+\.(norm\.linear|attn\.to_[qkv]|proj_mlp|proj_out)"
+_BLOCK = r"(.*\.)?transformer_blocks\.\d+\."
+_SINGLE = r"(.*\.)?single_transformer_blocks\.\d+\."
+_TEXT_BLOCK = r"[^.]+\.[^.]+\.attentions\.\d+\.transformer_blocks\.\d+\."
+_RESNET = r"[^.]+\.[^.]+\.resnets\.\d+\."
+_ATTENTION = (r"to_q", r"to_k", r"to_v", r"to_out\.0")
+
+
+def _under(prefix: str, *entries: str) -> tuple[str, ...]:
+    return tuple(prefix + entry for entry in entries)
+
+
+_SD3 = _under(_BLOCK, r"norm1\.linear", *_under(r"attn\.", *_ATTENTION), r"ff\.net\.0\.proj", r"ff\.net\.2")
 _UNET = (
-    r"[^.]+\.[^.]+\.attentions\.\d+\.transformer_blocks\.\d+\.(attn1\.to_[qkv]|attn1\.to_out\.0|ff\.net\.0\.proj|ff\.net\.2)"
-    r"|[^.]+\.[^.]+\.resnets\.\d+\.(conv1|conv2|conv_shortcut)"
-)
-_FLUX2 = (
-    r"double_stream_modulation_img\.linear",
-    r"single_stream_modulation\.linear",
-    r"transformer_blocks\.\d+\.(attn\.to_[qkv]|attn\.to_out\.0)",
-    r"transformer_blocks\.\d+\.ff\.linear_(in|out)",
-    r"single_transformer_blocks\.\d+\.attn\.(to_qkv_mlp_proj|to_out)",
-)
-_ZIMAGE = (
-    r"layers\.\d+\.adaLN_modulation\.0",
-    r"layers\.\d+\.attention\.(to_[qkv]|to_out\.0)",
-    r"layers\.\d+\.feed_forward\.w[123]",
+    *_under(_TEXT_BLOCK, *_under(r"attn1\.", *_ATTENTION), r"ff\.net\.0\.proj", r"ff\.net\.2"),
+    *_under(_RESNET, "conv1", "conv2", "conv_shortcut"),
 )
 ADAPTED_LAYERS = {
-    "SD2": (_UNET,), "SDXL": (_UNET,), "SD3": (_SD3,), "FLUX": (_SD3, _FLUX_SINGLE), "FLUX2": _FLUX2, "ZIMAGE": _ZIMAGE
-}  # fmt: skip
+    "SD2": _UNET,
+    "SDXL": _UNET,
+    "SD3": _SD3,
+    "FLUX": (*_SD3, *_under(_SINGLE, r"norm\.linear", *_under(r"attn\.", *_ATTENTION[:3]), "proj_mlp", "proj_out")),
+    "FLUX2": (
+        r"double_stream_modulation_img\.linear",
+        r"single_stream_modulation\.linear",
+        *_under(_BLOCK, *_under(r"attn\.", *_ATTENTION), r"ff\.linear_in", r"ff\.linear_out"),
+        *_under(_SINGLE, r"attn\.to_qkv_mlp_proj", r"attn\.to_out"),
+    ),
+    "ZIMAGE": _under(
+        r"layers\.\d+\.",
+        r"adaLN_modulation\.0",
+        *_under(r"attention\.", *_ATTENTION),
+        *_under(r"feed_forward\.", "w1", "w2", "w3"),
+    ),
+}
 """Regular expressions over diffusers module paths of the layers that a new team of each profile adapts."""
 
 JOINT_SUFFIX = "_PLUSATTN"
@@ -44,6 +57,11 @@ class TeamError(ValueError):
     ├── CheckpointError   the adapter file is cut short, of another base, or not a Teamwork checkpoint
     └── RequestError      a run was asked for what this team cannot do
     """
+
+
+def shown(text: str) -> str:
+    """A text of somebody else's, on one line and not without end."""
+    return repr(text if len(text) <= 80 else f"{text[:80]}...")
 
 
 class CheckpointError(TeamError):
@@ -83,13 +101,14 @@ class TeamConfig:
             raise TeamError(f"A team has 1 to {MAX_TEAMMATES} teammates; this one lists {len(self.teammates)}.")
         wrong = [name for name in self.teammates if not NAME.fullmatch(name)]
         if wrong:
-            raise TeamError(f"The teammate {wrong[0]!r} is not named like 'image.in' or 'normals.out'.")
-        if len(set(self.teammates)) < len(self.teammates):
-            raise TeamError(f"A teammate is listed twice: {', '.join(self.teammates)}.")
+            raise TeamError(f"The teammate {shown(wrong[0])} is not named like 'image.in' or 'normals.out'.")
+        twice = [name for i, name in enumerate(self.teammates) if name in self.teammates[:i]]
+        if twice:
+            raise TeamError(f"The teammate {shown(twice[0])} is listed twice.")
         if not 1 <= self.rank <= MAX_RANK:
             raise TeamError(f"The rank is {self.rank}; expected 1 to {MAX_RANK}.")
         if self.family not in ADAPTED_LAYERS:
-            raise TeamError(f"The profile {self.profile!r} is unknown; known are {', '.join(ADAPTED_LAYERS)}.")
+            raise TeamError(f"The profile {shown(self.profile)} is unknown; known are {', '.join(ADAPTED_LAYERS)}.")
         self._check_attention()
 
     def _check_attention(self) -> None:

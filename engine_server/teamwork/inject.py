@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .attention import join_attention, joint_layers, separate_attention
-from .config import ADAPTED_LAYERS, TeamConfig, TeamError
+from .config import ADAPTED_LAYERS, TeamConfig, TeamError, shown
 from .layers import Adapter, Roster, adapt
 
 
@@ -18,9 +18,32 @@ def layer_shape(layer: nn.Module, path: str) -> tuple[int, int]:
     """Input and output width of a linear or convolution layer; raises `TeamError` naming any other kind."""
     if hasattr(layer, "in_features"):
         return layer.in_features, layer.out_features
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, nn.Conv2d) and _keeps_size(layer):
         return layer.in_channels, layer.out_channels
+    if isinstance(layer, nn.Conv2d):
+        raise TeamError(f"The convolution {path} changes the size of its input; only those that keep it can be adapted.")
     raise TeamError(f"The layer {path} is a {type(layer).__name__}; only linear and convolution layers can be adapted.")
+
+
+def _layer(network: nn.Module, path: str) -> nn.Module:
+    try:
+        return network.get_submodule(path)
+    except AttributeError:
+        raise TeamError(f"{type(network).__name__} has no layer {shown(path)[1:-1]}.") from None
+
+
+def _keeps_size(layer: nn.Conv2d) -> bool:
+    sides = zip(layer.kernel_size, layer.dilation, strict=True)
+    half = tuple(dilation * (kernel - 1) / 2 for kernel, dilation in sides)
+    return layer.stride == (1, 1) and (layer.padding == "same" or layer.padding == half)
+
+
+def adapter_shapes(network: nn.Module, path: str, config: TeamConfig) -> dict[str, tuple[int, ...]]:
+    """What an adapter of a team on that layer consists of. Raises `TeamError` naming a path that the network does not have."""
+    layer = _layer(network, path)
+    (d_in, d_out), count, rank = layer_shape(layer, path), len(config.teammates), config.rank
+    shapes = {"down": (count, d_in, rank), "up": (count, rank, d_out)}
+    return shapes | ({"bias": (count, d_out)} if layer.bias is not None and config.use_bias else {})
 
 
 def profile_layers(network: nn.Module, profile: str) -> list[str]:
@@ -30,7 +53,10 @@ def profile_layers(network: nn.Module, profile: str) -> list[str]:
     for pattern in ADAPTED_LAYERS[profile]:
         matches = [name for name in names if re.fullmatch(pattern, name)]
         if not matches:
-            raise TeamError(f"The profile {profile} fits no layer of {type(network).__name__}: is this another base?")
+            entry = pattern.replace("\\.", ".").replace("[^.]+", "*").replace("\\d+", "*")
+            raise TeamError(
+                f"The entry {entry} of the profile {profile} fits no layer of {type(network).__name__}: is this another base?"
+            )
         found += matches
     return found
 
@@ -41,22 +67,20 @@ def attach(
     config: TeamConfig,
     dtype: torch.dtype = torch.float32,
     joined: Iterable[str] = (),
+    device: torch.device | str | None = None,
 ) -> Roster:
-    """Freeze the network and put a fresh adapter on each layer of `paths`.
+    """Freeze the network and put a fresh adapter on each layer of `paths`, there or on another `device`.
 
     A team with joint attention has it on the layers `joined`; if none is named, on those that its profile is about.
     Raises `TeamError` naming a path that the network does not have.
     """
     network.requires_grad_(False)
     roster = Roster(config)
-    modules = dict(network.named_modules())
     for path in paths:
-        if path not in modules:
-            raise TeamError(f"{type(network).__name__} has no layer {path}: the adapter was made for another base.")
-        layer = modules[path]
+        layer = _layer(network, path)
         width = layer_shape(layer, path)
-        device = next(layer.parameters()).device
-        layer.adapter = Adapter(roster, *width, layer.bias is not None, dtype=dtype, device=device)
+        where = device or next(layer.parameters()).device
+        layer.adapter = Adapter(roster, *width, layer.bias is not None, dtype=dtype, device=where)
         layer.adapter_hook = layer.register_forward_hook(adapt)
     if config.joint_attention:
         join_attention(network, tuple(joined) or joint_layers(network, config.family), roster)
