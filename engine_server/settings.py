@@ -16,6 +16,7 @@ class Settings:
     `address` is where it listens (port 0: any free one); `devices` gets one worker each; `models` are folders of teams
     beside the bundled one; `parent_pid` is a process with which the server ends; `offline` rules out fetching models;
     `drain` is what running jobs have to end in when the server is told to stop.
+    Warm models may take `warm_bytes` of a device (0: a share of it), a worker `memory_limit` (0: all).
     """
 
     home: Path
@@ -25,6 +26,8 @@ class Settings:
     parent_pid: int | None = None
     warm: bool = False
     offline: bool = False
+    warm_bytes: int = 0
+    memory_limit: int = 0
     queue_limit: int = 64
     queue_bytes: int = 4 * GIB
     results_in_memory: int = GIB

@@ -175,7 +175,8 @@ class Supervisor:
 
     def orders(self, token: str, keys: KeyPair, device: str) -> Orders:
         """The orders of a new worker."""
-        return Orders(self._channel.address, self._channel.keys.public, keys.public, keys.secret, token, device)
+        sizes = self.settings.warm_bytes, self.settings.memory_limit
+        return Orders(self._channel.address, self._channel.keys.public, keys.public, keys.secret, token, device, *sizes)
 
     def send(self, token: str, frames: list[Any]) -> None:
         """Send frames to a worker. One that is gone does not get them; its exit will be noticed."""

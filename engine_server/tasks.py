@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tasks as data, and what runs them: wire channels in, a team's run, wire channels out."""
+"""The tasks as data, and one job on one team: wire channels in, a team's run, wire channels out."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,10 @@ from blender_addon.wire import ChannelImage, Submit
 from . import channels, colour, derive
 from .errors import TaskError
 from .fitting import Fit, enlarged, fit, resized
-from .library import Located, Unavailable, locate
-from .models import adapter_for, is_team
-from .teamwork import TeamError, load_team
 from .teamwork.team import Team
 
 OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
+Answer = tuple[dict[str, ChannelImage], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -69,57 +65,8 @@ OPTIONS = {"seed": (-(2**53), 2**53), "steps": (0, 1000), "size": (0, 16384), "e
 """The least and the most of each option; 0 is each one's default."""
 
 
-class TaskRunner:
-    """Runs tasks on one device and keeps the last model's teams warm."""
-
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
-        self._warm: dict[tuple[str, str | None], Team] = {}
-
-    def run(self, job: Submit, on_step: OnStep) -> tuple[dict[str, ChannelImage], dict[str, Any]]:
-        """Run one job; returns its output channels and what should be remembered of it (seed, steps, model, seconds ...).
-
-        `on_step(step, total, preview)` is called after each denoising step; what it raises ends the run. Raises
-        `TaskError` with a code and a sentence for every mistake of the job.
-        """
-        started = time.monotonic()
-        task = _task(job)
-        outputs = _outputs(task, job.outputs)
-        try:
-            team = self._team(job.model, job.task)
-            loaded = time.monotonic()
-            answer, info = _Run(task, team, job).run(outputs, on_step)
-        except TeamError as error:
-            raise TaskError("bad-request", str(error)) from error
-        info |= {"model": job.model, "model_hash": team.fingerprint, "seconds": round(time.monotonic() - started, 3)}
-        info["loading"] = round(loaded - started, 3)
-        return answer, info
-
-    def _team(self, model: str, task: str) -> Team:
-        """The model's team for a task; a model's teams stay warm until another model is asked for."""
-        place = _located(model, task)
-        if any(key[0] != place.base for key in self._warm):
-            self.unload()
-        if (place.base, place.adapter) not in self._warm:
-            self._warm[place.base, place.adapter] = load_team(place.base, place.adapter, device=self.device)
-        return self._warm[place.base, place.adapter]
-
-    def unload(self) -> None:
-        """Let the warm teams go."""
-        self._warm.clear()
-
-
-def _located(model: str, task: str) -> Located:
-    """Where a model is, given by its name or as a team's folder."""
-    if Path(model).is_absolute() and is_team(Path(model)):
-        return Located(model, adapter_for(model, task))
-    try:
-        return locate(model, task)
-    except Unavailable as error:
-        raise TaskError(error.code, str(error)) from error
-
-
-def _task(job: Submit) -> Task:
+def task_of(job: Submit) -> Task:
+    """The task that a job asks for, with all that it needs. Raises `TaskError`."""
     if job.task not in TASKS:
         raise TaskError("unknown-task", f"There is no task {job.task!r}; the tasks are {', '.join(TASKS)}.")
     task = TASKS[job.task]
@@ -132,14 +79,15 @@ def _task(job: Submit) -> Task:
     return task
 
 
-def _outputs(task: Task, wanted: tuple[str, ...]) -> tuple[str, ...]:
+def outputs_of(task: Task, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The outputs that a job asks for; all, if it names none. Raises `TaskError`."""
     for name in wanted:
         if name not in task.outputs:
             raise TaskError("bad-output", f"The task {task.name} makes {', '.join(task.outputs)}; {name!r} was requested.")
     return tuple(wanted) or task.outputs
 
 
-class _Run:
+class Run:
     """One job on one team."""
 
     def __init__(self, task: Task, team: Team, job: Submit) -> None:
@@ -176,13 +124,17 @@ class _Run:
             image = ChannelImage(colour.finite(image.data) * np.float32(self.exposure), image.space)
         return channels.to_model(name, image)
 
-    def run(self, outputs: tuple[str, ...], on_step: OnStep) -> tuple[dict[str, ChannelImage], dict[str, Any]]:
+    def run(self, outputs: tuple[str, ...], on_step: OnStep) -> Answer:
         """Make the outputs; those that were given are handed back as they came."""
         answers = self._ask(self._wanted(outputs), on_step)
         info: dict[str, Any] = {"seed": int(self._option("seed")), "steps": self._steps()}
         info |= {"width": self.fit.result[1], "height": self.fit.result[0], "exposure": self.exposure}
         made = {name: self._output(name, answers, info) for name in outputs}
         return made, info
+
+    def rows(self, outputs: tuple[str, ...]) -> int:
+        """How many channels the team works on for these outputs, given and wanted ones."""
+        return len([name for name in self.model if name in self.team.config.inputs]) + len(self._wanted(outputs))
 
     def _steps(self) -> int:
         return int(self._option("steps")) or self.team.default_steps

@@ -21,6 +21,7 @@ import zmq
 
 from blender_addon.wire import Cancel, Cancelled, ChannelImage, Failed, Message, Progress, Result, Submit, decode, encode
 
+from .device import device_memory, limit_memory
 from .diagnostics import echo
 from .errors import TaskError
 from .failures import explain
@@ -56,7 +57,7 @@ class Worker:
     """The channel to the server, and the tasks."""
 
     def __init__(self, orders: Orders) -> None:
-        self._device = orders.device
+        self._device, self._warm_bytes = orders.device, orders.warm_bytes
         self._runner = None
         self._context = zmq.Context()
         self._socket = orders.connect(self._context)
@@ -77,7 +78,7 @@ class Worker:
         return decode(self._socket.recv_multipart(copy=False), TO_WORKER).message
 
     def _state(self) -> WorkerState:
-        free, total = _device_memory(self._device) if self._runner else system_memory()
+        free, total = device_memory(self._device) if self._runner else system_memory()
         return WorkerState(self._device, free, total)
 
     def _do(self, job: Submit) -> Message:
@@ -103,9 +104,9 @@ class Worker:
 
     def _tasks(self):
         if self._runner is None:
-            from .tasks import TaskRunner  # imports torch, which takes seconds
+            from .runner import TaskRunner  # imports torch, which takes seconds
 
-            self._runner = TaskRunner(self._device)
+            self._runner = TaskRunner(self._device, self._warm_bytes)
         return self._runner
 
     def report(self, progress: Progress) -> None:
@@ -145,18 +146,6 @@ def _printable(text: str) -> str:
     return "".join(letter for letter in line if letter.isprintable())[:2000]
 
 
-def _device_memory(device: str) -> tuple[int, int]:
-    """Free and total memory of the device in bytes; (0, 0) if it is not there. Only to be called when torch is loaded anyway."""
-    import torch
-
-    if not device.startswith("cuda"):
-        return system_memory()
-    try:
-        return torch.cuda.mem_get_info(torch.device(device))
-    except (RuntimeError, AssertionError, ValueError):  # the job has failed with a sentence that says so
-        return 0, 0
-
-
 def _end_with_server() -> None:
     """Wait until standard input closes, then end this process without further ado."""
     while sys.stdin.buffer.read(4096):
@@ -172,6 +161,7 @@ def main() -> None:
     orders = Orders.read(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_server, daemon=True).start()
     try:
+        limit_memory(orders.device, orders.memory_limit)
         Worker(orders).serve()
     except Exception:
         log.exception("the worker ends")

@@ -62,7 +62,10 @@ def key_pair() -> KeyPair:
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker needs to know at its start. `token` is its name on the channel; keys are Z85."""
+    """What a worker needs to know at its start. `token` is its name on the channel; keys are Z85.
+
+    Warm models may take `warm_bytes`, the worker itself `memory_limit` of its device (0: what is usual, and all of it).
+    """
 
     address: str
     server_public: str
@@ -70,6 +73,8 @@ class Orders:
     secret: str = field(repr=False)
     token: str
     device: str
+    warm_bytes: int = 0
+    memory_limit: int = 0
 
     def line(self) -> bytes:
         """The orders as one line."""

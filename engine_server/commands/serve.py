@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, action="append", default=[], metavar="DIR", help="a folder of further teams")
     parser.add_argument("--queue", type=int, default=default.queue_limit, metavar="N", help="waiting jobs (default: %(default)s)")
     parser.add_argument("--warm", action="store_true", help="start the worker now, not with the first job")
+    parser.add_argument("--warm-bytes", type=size, default=0, metavar="SIZE", help="for models that stay loaded, as in 8G")
+    parser.add_argument("--memory-limit", type=size, default=0, metavar="SIZE", help="the most that a worker takes of its device")
     parser.add_argument("--offline", action="store_true", help="fetch no models; HF_HUB_OFFLINE=1 does the same")
     parser.add_argument("--parent-pid", type=int, metavar="PID", help="stop when this process ends")
     parser.add_argument(
@@ -44,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what running jobs have when the engine is told to stop; a second signal stops at once (default: %(default)s)",
     )
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def size(text: str) -> int:
+    """Bytes in words: 2000000, 500M, 8G, 1.5GB. Raises `argparse.ArgumentTypeError`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; expected bytes, or a number with K, M, G or T, as in 8G")
+    return round(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -79,6 +90,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         parent_pid=args.parent_pid,
         warm=args.warm,
         offline=args.offline,
+        warm_bytes=args.warm_bytes,
+        memory_limit=args.memory_limit,
         queue_limit=args.queue,
         hang_limit=args.hang_limit,
         drain=args.drain,

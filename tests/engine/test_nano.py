@@ -13,7 +13,8 @@ from blender_addon.wire import ChannelImage, Submit
 from engine_server import colour
 from engine_server.library import usable
 from engine_server.models import BUNDLED
-from engine_server.tasks import TASKS, TaskRunner
+from engine_server.runner import TaskRunner
+from engine_server.tasks import TASKS
 from engine_server.teamwork import RequestError, load_team
 from engine_server.train.generate import as_material, truth
 from engine_server.train.generate_camera import photograph

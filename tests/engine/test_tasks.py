@@ -13,7 +13,8 @@ from blender_addon.wire import ENDS, Cancelled, ChannelImage, JobFailed, Progres
 from engine_server.errors import TaskError
 from engine_server.library import Unavailable, locate
 from engine_server.models import team_info
-from engine_server.tasks import TASKS, TaskRunner
+from engine_server.runner import TaskRunner
+from engine_server.tasks import TASKS
 from tests.core.tiny import tiny_adapter
 
 from .conftest import ALL, everything_until, picture, submit
@@ -214,5 +215,5 @@ def test_a_task_takes_the_adapter_that_is_meant_for_it(models, tmp_path):
     runner = TaskRunner()
     for task, inputs in (("material", {"image": picture()}), ("shade", g_buffers())):
         runner.run(Submit("j", task, str(folder), inputs, (), {}), lambda *step: None)
-    assert [team.teammates for team in runner._warm.values()] == [ALL, ("image.in", "albedo.in", "inverseshading.out")]
+    assert [team.teammates for team in runner.warm.teams] == [ALL, ("image.in", "albedo.in", "inverseshading.out")]
     assert "inverseshading.out" in team_info(folder).teammates

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs tasks on one device: keeps teams warm, and tries a job that ran out of memory once more, in parts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from blender_addon.wire import Submit
+
+from .device import device_memory, give_back
+from .errors import TaskError
+from .failures import is_out_of_memory
+from .library import Located, Unavailable, locate
+from .models import adapter_for, is_team
+from .needs import Need, advice, in_words, need_of
+from .tasks import Answer, OnStep, Run, Task, outputs_of, task_of
+from .teamwork import TeamError
+from .teamwork.team import Team
+from .warm import WarmTeams
+
+log = logging.getLogger(__name__)
+
+THRIFTY = "made in parts, because memory ran out at first: VAE in tiles and slices"
+
+
+class TaskRunner:
+    """Runs tasks on one device and keeps teams warm, within `warm_bytes` (0: a share of the device's memory).
+
+    A job that runs out of memory is tried once more in parts; then it fails with what would fit.
+    """
+
+    def __init__(self, device: str = "cpu", warm_bytes: int = 0) -> None:
+        self.device, self.warm = device, WarmTeams(device, warm_bytes)
+        self._too_large: dict[Located, int] = {}
+
+    def run(self, job: Submit, on_step: OnStep) -> Answer:
+        """Run one job; returns its output channels and what should be remembered of it (seed, steps, model, seconds ...).
+
+        `on_step(step, total, preview)` is called after each denoising step; what it raises ends the run. Raises
+        `TaskError` with a code and a sentence for every mistake of the job.
+        """
+        started = time.monotonic()
+        task = task_of(job)
+        outputs = outputs_of(task, job.outputs)
+        place = _located(job.model, job.task)
+        try:
+            answer, info = self._tried(attempt := _Attempt(task, job, outputs, place, on_step))
+        except TeamError as error:
+            raise TaskError("bad-request", str(error)) from error
+        info |= {"model": job.model, "seconds": round(time.monotonic() - started, 3), "loading": round(attempt.loading, 3)}
+        return answer, info
+
+    def _tried(self, attempt: _Attempt) -> Answer:
+        """The attempt's answer, at once or, after running out of memory, in parts."""
+        if attempt.load < self._too_large.get(attempt.place, attempt.load + 1):
+            answer = self._run(attempt, thrifty=False)
+            if answer is not None:
+                return answer
+            if attempt.team is None and self.device == "cpu" and len(self.warm) == 0:
+                raise attempt.failure(self.device)  # the model alone is too large, and there is nowhere to put a part of it
+            log.warning("out of memory: another attempt, in parts")
+            self._too_large[attempt.place] = attempt.load
+        attempt.team = None
+        self.unload()
+        answer = self._run(attempt, thrifty=True)
+        if answer is None:
+            raise attempt.failure(self.device)
+        answer[1]["memory"] = THRIFTY + ("" if self.device == "cpu" else ", idle parts off the device")
+        return answer
+
+    def _run(self, attempt: _Attempt, thrifty: bool) -> Answer | None:
+        """The attempt's answer; None if memory ran out. By then nothing of it is held any more."""
+        started = time.monotonic()
+        try:
+            attempt.team = self.warm.get(attempt.place, attempt.job.model, thrifty)
+            attempt.loading += time.monotonic() - started
+            return attempt.run()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("%s", error)
+            return None
+
+    def unload(self) -> None:
+        """Let the warm teams go."""
+        self.warm.clear()
+
+
+@dataclass
+class _Attempt:
+    """A job, and what is known about how far it came: the team when it was loaded, the rows when they were counted."""
+
+    task: Task
+    job: Submit
+    outputs: tuple[str, ...]
+    place: Located
+    on_step: OnStep
+    team: Team | None = None
+    need: Need | None = None
+    rows: int = 0
+    loading: float = 0.0
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def load(self) -> int:
+        """A measure of the job's size: its channels times their pixels."""
+        pixels = max((image.data.shape[0] * image.data.shape[1] for image in self.job.inputs.values()), default=0)
+        return (len(self.job.inputs) + len(self.outputs)) * pixels
+
+    def run(self) -> Answer:
+        """Run it on its team."""
+        self.need = need_of(self.team)
+        run = Run(self.task, self.team, self.job)
+        self.rows, self.size = run.rows(self.outputs), run.fit.working
+        answer, info = run.run(self.outputs, self.on_step)
+        return answer, info | {"model_hash": self.team.fingerprint}
+
+    def failure(self, device: str) -> TaskError:
+        """What to tell after memory ran out for good."""
+        self.team = None
+        give_back(device)
+        free, name = device_memory(device)[0], self.job.model
+        if not self.rows:
+            sentence = f"The model {name} does not fit into the memory of {device}: {in_words(free)} are free; use a smaller one."
+        else:
+            height, width = self.size
+            tried = f"The task {self.task.name} ran out of memory with {self.rows} channels of {width} x {height} pixels, also in parts"
+            sentence = f"{tried}: {advice(self.need, self.rows, height, width, free)}"
+        return TaskError("out-of-memory", sentence)
+
+
+def _located(model: str, task: str) -> Located:
+    """Where a model is, given by its name or as a team's folder."""
+    if Path(model).is_absolute() and is_team(Path(model)):
+        return Located(model, adapter_for(model, task))
+    try:
+        return locate(model, task)
+    except Unavailable as error:
+        raise TaskError(error.code, str(error)) from error
