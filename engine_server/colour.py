@@ -143,13 +143,14 @@ def _directions(target: np.ndarray, points: np.ndarray) -> np.ndarray:
 def halfway(height: int, width: int, fov_degrees: float, camera=None, light=None) -> np.ndarray:
     """The halfway channel of a flat sample, H x W x 3: wi + wo, NOT normalised, components -2..2.
 
-    The sample is the plane z = 0 with x = 2 (j + 0.5) / H - 1 and y = 1 - 2 (i + 0.5) / H. `camera` and `light`
-    are positions (x, y, z) in the same units; without them both stand at z = 1 / tan(fov / 2), as with a
-    flash beside the lens. `fov_degrees` is the camera's vertical field of view.
+    The sample is the plane z = 0 with x = (2 (j + 0.5) - W) / H and y = 1 - 2 (i + 0.5) / H; of a square that is the
+    published x = 2 (j + 0.5) / H - 1, and of any other the middle stays the middle. `camera` and `light` are positions
+    (x, y, z) in the same units; without them both stand at z = 1 / tan(fov / 2), as with a flash beside the lens.
+    `fov_degrees` is the camera's vertical field of view.
     """
     above = (0.0, 0.0, 1.0 / np.tan(np.radians(fov_degrees) / 2.0))
     rows, columns = np.mgrid[0:height, 0:width] + 0.5
-    points = np.stack([2.0 * columns / height - 1.0, 1.0 - 2.0 * rows / height, np.zeros_like(rows)], axis=-1)
+    points = np.stack([(2.0 * columns - width) / height, 1.0 - 2.0 * rows / height, np.zeros_like(rows)], axis=-1)
     stands = [np.asarray(above if place is None else place, float) for place in (light, camera)]
     return sum(_directions(stand, points) for stand in stands).astype(np.float32)
 

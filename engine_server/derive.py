@@ -11,7 +11,7 @@ from blender_addon.wire import ChannelImage
 
 from . import channels, colour
 from .errors import TaskError
-from .integrate import height_from_normals, height_to_unit
+from .integrate import height_from_normals, height_from_unit, height_to_unit, normals_from_height
 
 
 def sources(name: str, makes: Sequence[str]) -> tuple[str, ...]:
@@ -35,11 +35,17 @@ def metalness_workflow(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"albedo": colour.display_encode(albedo), "metalness": metalness.repeat(3, axis=-1)} | answers
 
 
-def height(normals: np.ndarray) -> tuple[ChannelImage, float]:
+def height(normals: np.ndarray, periodic: bool = False) -> tuple[ChannelImage, float]:
     """Height 0..1 by integrating encoded normals, and its full range as a fraction of the picture's width."""
-    relief = height_from_normals(channels.normals_decode(normals), remove_tilt=True)
+    relief = height_from_normals(channels.normals_decode(normals), periodic=periodic, remove_tilt=True)
     values, scale = height_to_unit(relief)
     return ChannelImage(values[..., None], channels.DATA), float(scale)
+
+
+def normals(height: np.ndarray, scale: float, periodic: bool = False) -> ChannelImage:
+    """Tangent-space normals of a height map H x W x C in 0..1, whose full range is `scale`, a fraction of its width."""
+    relief = height_from_unit(channels.single_value(channels.three_components(height))[..., 0], scale)
+    return ChannelImage(normals_from_height(relief, periodic), channels.TANGENT_NORMAL)
 
 
 def residual(image: np.ndarray, albedo: np.ndarray, metalness: np.ndarray, diffuseshading: np.ndarray) -> ChannelImage:

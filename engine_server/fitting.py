@@ -25,9 +25,11 @@ class Fit:
     result: tuple[int, int]
 
 
-def fit(height: int, width: int, side: int) -> Fit:
-    """Sizes for a picture: the network sees it with a longest side of at most `side`, proportions kept."""
-    return Fit(_within(height, width, side), _within(height, width, LARGEST_RESULT))
+def fit(height: int, width: int, side: int, multiple: int = 1) -> Fit:
+    """Sizes for a picture: the network sees it with a longest side of at most `side`, proportions kept but for rounding to
+    whole multiples, as periodic pictures need them."""
+    working = tuple(max(1, round(n / multiple)) * multiple for n in _within(height, width, side))
+    return Fit(working, _within(height, width, LARGEST_RESULT))
 
 
 def _within(height: int, width: int, side: int) -> tuple[int, int]:
@@ -35,23 +37,33 @@ def _within(height: int, width: int, side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Have pictures of these sizes the same proportions, to within a pixel of the smaller one?"""
+    (h, w), (other_h, other_w) = first, second
+    return abs(h * other_w - w * other_h) <= max(min(h, other_h), min(w, other_w))
+
+
+def resized(picture: np.ndarray, size: tuple[int, int], periodic: bool = False) -> np.ndarray:
     """A picture at another size: the mean over each new pixel's area, or bilinear where it grows."""
     if picture.shape[:2] == size:
         return picture
     smaller = tuple(min(a, b) for a, b in zip(picture.shape[:2], size, strict=True))
-    return resize_bilinear(reduce_area(picture, *smaller), *size).astype(np.float32)
+    return resize_bilinear(reduce_area(picture, *smaller), *size, periodic).astype(np.float32)
 
 
-def enlarged(pictures: Mapping[str, np.ndarray], size: tuple[int, int], guide: np.ndarray | None) -> dict[str, np.ndarray]:
+def enlarged(
+    pictures: Mapping[str, np.ndarray], size: tuple[int, int], guide: np.ndarray | None, periodic: bool = False
+) -> dict[str, np.ndarray]:
     """A team's answers at the result's size, in model encoding; `guide` is the photograph at that size, if there is one."""
-    return {name: _enlarge(name, picture, size, guide) for name, picture in pictures.items()}
+    return {name: _enlarge(name, picture, size, guide, periodic) for name, picture in pictures.items()}
 
 
-def _enlarge(name: str, picture: np.ndarray, size: tuple[int, int], guide: np.ndarray | None) -> np.ndarray:
+def _enlarge(
+    name: str, picture: np.ndarray, size: tuple[int, int], guide: np.ndarray | None, periodic: bool
+) -> np.ndarray:
     if picture.shape[:2] == size:
         return picture
-    if guide is None or name not in GUIDED:
-        return resized(picture, size)
-    result = np.clip(upsample(picture, guide), 0.0, 1.0)
+    if guide is None or name not in GUIDED or min(b - a for a, b in zip(picture.shape, size, strict=False)) < 0:
+        return resized(picture, size, periodic)
+    result = np.clip(upsample(picture, guide, periodic=periodic), 0.0, 1.0)
     return channels.normals_encode(channels.normals_decode(result)) if name == "normals" else result

@@ -11,7 +11,7 @@ import numpy as np
 
 from blender_addon.wire import ChannelImage, Submit
 
-from . import channels, colour, derive
+from . import channels, colour, derive, given
 from .errors import TaskError
 from .fitting import Fit, enlarged, fit, resized
 from .teamwork.team import Team
@@ -24,7 +24,8 @@ Answer = tuple[dict[str, ChannelImage], dict[str, Any]]
 class Task:
     """What a task takes and makes. `made_from` names, for each derived output, the channels that a team must make for it.
 
-    `looks` is how large the network sees a picture by default, in native sizes: whole, or closely by tiles.
+    `looks` is how large the network sees a picture by default, in native sizes: whole, or closely by tiles. The picture of a
+    `surface` may tile, be lit by a flash, and come with maps of other sizes.
     """
 
     name: str
@@ -34,13 +35,21 @@ class Task:
     made_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     looks: int = 1
+    surface: bool = False
 
 
 _MAPS = ("albedo", "roughness", "metalness", "normals")
 TASKS = {
     task.name: task
     for task in (
-        Task("material", ("image", *_MAPS), (*_MAPS, "height"), channels.TANGENT_NORMAL, {"height": ("normals",)}),
+        Task(
+            "material",
+            ("image", *_MAPS, "height"),
+            (*_MAPS, "height"),
+            channels.TANGENT_NORMAL,
+            {"height": ("normals",)},
+            surface=True,
+        ),
         Task(
             "decompose",
             ("image",),
@@ -61,8 +70,18 @@ TASKS = {
     )
 }
 """Every task by its name."""
-OPTIONS = {"seed": (-(2**53), 2**53), "steps": (0, 1000), "size": (0, 16384), "exposure": (-64.0, 64.0)}
-"""The least and the most of each option; 0 is each one's default."""
+OPTIONS = {
+    "seed": (-(2**53), 2**53),
+    "steps": (0, 1000),
+    "size": (0, 16384),
+    "exposure": (-64.0, 64.0),
+    "seamless": (0, given.KEPT),
+    "fov": (0.0, 170.0),
+    "height_scale": (0.0, 10.0),
+}
+"""The least and the most of each option; 0 is each one's default. `fov` is the vertical field of view, in degrees, of a
+camera with a flash beside its lens (0: no flash), `height_scale` the range of a given height map in widths of the picture."""
+OF_SURFACES = ("seamless", "fov", "height_scale")
 
 
 def task_of(job: Submit) -> Task:
@@ -92,20 +111,43 @@ class Run:
 
     def __init__(self, task: Task, team: Team, job: Submit) -> None:
         self.task, self.team, self.job = task, team, job
+        self.periodic = bool(self._option("seamless"))
+        self.wire = self._surface() if task.surface else self._scene()
         self.fit = self._fit()
-        self.wire = {name: ChannelImage(resized(i.data, self.fit.result), i.space) for name, i in job.inputs.items()}
-        if "depth" in job.inputs and self.fit.result != job.inputs["depth"].data.shape[:2]:
-            raise TaskError("bad-input", "A depth channel cannot be made smaller; render at most 4096 pixels wide.")
         self.exposure = self._exposure()
         self.model = {name: self._to_model(name, image) for name, image in self.wire.items()}
 
+    def _scene(self) -> dict[str, ChannelImage]:
+        """The given channels as they are, at most as large as a result can be."""
+        told = [name for name in OF_SURFACES if self._option(name)]
+        if told:
+            raise TaskError("bad-option", f"The task {self.task.name} has no option {told[0]}: that is for surfaces.")
+        inputs = self.job.inputs
+        if len({image.data.shape[:2] for image in inputs.values()}) > 1:
+            sentence = f"The given channels differ in size ({given.sizes_in_words(inputs)}); give all in one size."
+            raise TaskError("bad-input", sentence)
+        made = self._limited(inputs)
+        if "depth" in inputs and made["depth"].data.shape != inputs["depth"].data.shape:
+            raise TaskError("bad-input", "A depth channel cannot be made smaller; render at most 4096 pixels wide.")
+        return made
+
+    def _surface(self) -> dict[str, ChannelImage]:
+        """The given channels of a surface, with what follows from them; as a tile, if one is wanted."""
+        made = self._limited(given.at_one_size(self.job.inputs))
+        if self._option("fov") and "halfway" in self.team.config.inputs:
+            made = given.with_flash(made, float(self._option("fov")))
+        made = given.as_tile(made) if self._option("seamless") == given.CUT else made
+        return given.with_normals(made, float(self._option("height_scale")), self.periodic)
+
+    @staticmethod
+    def _limited(inputs: Mapping[str, ChannelImage]) -> dict[str, ChannelImage]:
+        size = fit(*next(iter(inputs.values())).data.shape[:2], 1).result
+        return {name: ChannelImage(resized(image.data, size), image.space) for name, image in inputs.items()}
+
     def _fit(self) -> Fit:
-        sizes = {name: image.data.shape[:2] for name, image in self.job.inputs.items()}
-        if len(set(sizes.values())) > 1:
-            listed = ", ".join(f"{name} {w} x {h}" for name, (h, w) in sizes.items())
-            raise TaskError("bad-input", f"The given channels differ in size ({listed}); give all in one size.")
-        height, width = next(iter(sizes.values()))
-        return fit(height, width, int(self._option("size")) or self.task.looks * (self.team.native_size or 512))
+        height, width = next(iter(self.wire.values())).data.shape[:2]
+        side = int(self._option("size")) or self.task.looks * (self.team.native_size or 512)
+        return fit(height, width, side, self.team.base.multiple if self.periodic else 1)
 
     def _option(self, name: str) -> float:
         value, (least, most) = self.job.options.get(name, 0), OPTIONS[name]
@@ -129,8 +171,17 @@ class Run:
         answers = self._ask(self._wanted(outputs), on_step)
         info: dict[str, Any] = {"seed": int(self._option("seed")), "steps": self._steps()}
         info |= {"width": self.fit.result[1], "height": self.fit.result[0], "exposure": self.exposure}
+        info |= {"note": note} if (note := self._note()) else {}
         made = {name: self._output(name, answers, info) for name in outputs}
         return made, info
+
+    def _note(self) -> str:
+        """What the user should know of how this team takes the job; mostly nothing."""
+        unseen = [name for name in self.job.inputs if name not in self.team.config.inputs]
+        notes = [f"this model does not look at {', '.join(unseen)}"] if unseen else []
+        if self._option("fov") and "halfway" not in self.team.config.inputs:
+            notes.append("the flash makes no difference to this model")
+        return "; ".join(notes)
 
     def rows(self, outputs: tuple[str, ...]) -> int:
         """How many channels the team works on for these outputs, given and wanted ones."""
@@ -147,21 +198,20 @@ class Run:
 
     def _ask(self, wanted: list[str], on_step: OnStep) -> dict[str, np.ndarray]:
         """The team's answers at the result's size, in model encoding, beside what was given."""
-        given = {name: picture for name, picture in self.model.items() if name in self.team.config.inputs}
-        if not given:
+        seen = {name: picture for name, picture in self.model.items() if name in self.team.config.inputs}
+        if not seen:
             raise TaskError("bad-input", f"This model takes {', '.join(self.team.config.inputs)}; none of them was given.")
         if not wanted:
             return dict(self.model)
-        small = {name: resized(picture, self.fit.working) for name, picture in given.items()}
-        seed = int(self._option("seed"))
-        made = self.team.run(small, wanted, steps=self._steps(), seed=seed, on_step=on_step)
-        large = enlarged(made, self.fit.result, self.model.get("image"))
+        small = {name: resized(picture, self.fit.working, self.periodic) for name, picture in seen.items()}
+        seed, steps = int(self._option("seed")), self._steps()
+        made = self.team.run(small, wanted, steps=steps, seed=seed, periodic=self.periodic, on_step=on_step)
+        large = enlarged(made, self.fit.result, self.model.get("image"), self.periodic)
         return derive.metalness_workflow(large) | self.model
 
     def _output(self, name: str, answers: dict[str, np.ndarray], info: dict[str, Any]) -> ChannelImage:
         if name == "height":
-            image, info["height_scale"] = derive.height(answers["normals"])
-            return image
+            return self._height(answers, info)
         if name == "residual":
             parts = {n: self._output(n, answers, info).data for n in self.task.made_from[name]}
             return derive.residual(self.wire["image"].data, **parts)
@@ -171,3 +221,10 @@ class Run:
             return self.wire[name]
         made = channels.to_wire(name, answers[name], self.task.normals if name == "normals" else None)
         return ChannelImage(made.data / np.float32(self.exposure), made.space) if name == "diffuseshading" else made
+
+    def _height(self, answers: dict[str, np.ndarray], info: dict[str, Any]) -> ChannelImage:
+        if "height" in self.wire:
+            info["height_scale"] = float(self._option("height_scale"))
+            return self.wire["height"]
+        image, info["height_scale"] = derive.height(answers["normals"], self.periodic)
+        return image

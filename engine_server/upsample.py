@@ -12,9 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 
-def box_mean(values: np.ndarray, radius: int) -> np.ndarray:
-    """Mean over windows of (2 radius + 1)^2 pixels, cut off at the borders, of H x W x C; by cumulative sums."""
-    return _box_axis(_box_axis(values, radius, 0), radius, 1).astype(np.float32)
+def box_mean(values: np.ndarray, radius: int, periodic: bool = False) -> np.ndarray:
+    """Mean over windows of (2 radius + 1)^2 pixels of H x W x C, by cumulative sums. Windows are cut off at the borders
+    or, of a periodic picture, go on at the opposite ones."""
+    if not periodic:
+        return _box_axis(_box_axis(values, radius, 0), radius, 1).astype(np.float32)
+    wide = np.pad(values, [(radius, radius), (radius, radius), *[(0, 0)] * (values.ndim - 2)], mode="wrap")
+    height, width = values.shape[:2]
+    return box_mean(wide, radius)[radius : radius + height, radius : radius + width]
 
 
 def _box_axis(values: np.ndarray, radius: int, axis: int) -> np.ndarray:
@@ -28,17 +33,19 @@ def _box_axis(values: np.ndarray, radius: int, axis: int) -> np.ndarray:
     return np.moveaxis((sums[last] - sums[first]) / sizes, 0, axis)
 
 
-def resize_bilinear(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """H x W x C to height x width x C, pixel centres aligned, borders repeated. For enlarging: it does not filter."""
-    return _resize_axis(_resize_axis(values, height, 0), width, 1)
+def resize_bilinear(values: np.ndarray, height: int, width: int, periodic: bool = False) -> np.ndarray:
+    """H x W x C to height x width x C, pixel centres aligned. For enlarging: it does not filter. Beyond the borders are
+    the last pixels or, of a periodic picture, the first."""
+    return _resize_axis(_resize_axis(values, height, 0, periodic), width, 1, periodic)
 
 
-def _resize_axis(values: np.ndarray, count: int, axis: int) -> np.ndarray:
+def _resize_axis(values: np.ndarray, count: int, axis: int, periodic: bool) -> np.ndarray:
     size = values.shape[axis]
-    centres = np.clip((np.arange(count) + 0.5) * size / count - 0.5, 0.0, size - 1.0)
-    first = np.minimum(centres.astype(np.int64), max(size - 2, 0))
+    centres = (np.arange(count) + 0.5) * size / count - 0.5
+    centres = centres if periodic else np.clip(centres, 0.0, size - 1.0)
+    first = np.floor(centres).astype(np.int64)
     weights = (centres - first).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    start, end = (values.take(index, axis) for index in (first, np.minimum(first + 1, size - 1)))
+    start, end = (values.take(index, axis, mode="wrap" if periodic else "clip") for index in (first, first + 1))
     return start + weights * (end - start)
 
 
@@ -58,32 +65,34 @@ def _reduce_axis(values: np.ndarray, count: int, axis: int) -> np.ndarray:
     return np.moveaxis(np.diff(at_bounds, axis=0) * (count / size), 0, axis)
 
 
-def linear_model(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+def linear_model(
+    guide: np.ndarray, values: np.ndarray, radius: int, epsilon: float, periodic: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """(a, b) around every pixel, the least-squares fit of values = guide . a + b (the ridge regression of the paper).
 
     guide H x W x K, values H x W x C -> a H x W x K x C, b H x W x C. `epsilon` is added to the guide's
     variance: contrasts of the guide below sqrt(epsilon) count as flat, and a is 0 where the guide is constant.
     """
-    guide_mean, values_mean = box_mean(guide, radius), box_mean(values, radius)
+    guide_mean, values_mean = box_mean(guide, radius, periodic), box_mean(values, radius, periodic)
     g, v = (
         guide - guide_mean.mean(axis=(0, 1)),
         values - values_mean.mean(axis=(0, 1)),
     )  # centred: E[xy] - E[x]E[y] cancels less
-    variance = _covariance(g, g, radius) + np.float32(epsilon) * np.eye(guide.shape[-1], dtype=np.float32)
-    slopes = np.linalg.solve(variance, _covariance(g, v, radius))
+    variance = _covariance(g, g, radius, periodic) + np.float32(epsilon) * np.eye(guide.shape[-1], dtype=np.float32)
+    slopes = np.linalg.solve(variance, _covariance(g, v, radius, periodic))
     return slopes, values_mean - np.einsum("hwkc,hwk->hwc", slopes, guide_mean)
 
 
-def _covariance(x: np.ndarray, y: np.ndarray, radius: int) -> np.ndarray:
+def _covariance(x: np.ndarray, y: np.ndarray, radius: int, periodic: bool) -> np.ndarray:
     """Windowed covariance of H x W x K and H x W x C: H x W x K x C."""
-    products = box_mean((x[..., :, None] * y[..., None, :]).reshape(*x.shape[:2], -1), radius)
-    means = box_mean(x, radius)[..., :, None] * box_mean(y, radius)[..., None, :]
+    products = box_mean((x[..., :, None] * y[..., None, :]).reshape(*x.shape[:2], -1), radius, periodic)
+    means = box_mean(x, radius, periodic)[..., :, None] * box_mean(y, radius, periodic)[..., None, :]
     return products.reshape(means.shape) - means
 
 
-def _flat_box(slopes: np.ndarray, radius: int) -> np.ndarray:
+def _flat_box(slopes: np.ndarray, radius: int, periodic: bool = False) -> np.ndarray:
     """`box_mean` of H x W x K x C."""
-    return box_mean(slopes.reshape(*slopes.shape[:2], -1), radius).reshape(slopes.shape)
+    return box_mean(slopes.reshape(*slopes.shape[:2], -1), radius, periodic).reshape(slopes.shape)
 
 
 def smooth(
@@ -106,7 +115,9 @@ def smooth(
     return _at_size_of(guide, _flat_box(slopes, radius), box_mean(offsets, radius))
 
 
-def upsample(values: np.ndarray, guide: np.ndarray, radius: int = 2, epsilon: float = 1e-3) -> np.ndarray:
+def upsample(
+    values: np.ndarray, guide: np.ndarray, radius: int = 2, epsilon: float = 1e-3, periodic: bool = False
+) -> np.ndarray:
     """A small map at the size of a large guide, with the guide's edges and detail; float32, guide's H x W x C.
 
         result = up(values) + up(mean of a) . (guide - up(small guide))
@@ -115,23 +126,23 @@ def upsample(values: np.ndarray, guide: np.ndarray, radius: int = 2, epsilon: fl
     guide lost is added through it, so the map's own detail stays: with a constant guide the result is the
     plain bilinear enlargement, and averaged back to the small size it stays close to the map.
     values   h x w x C, any range       guide   H x W x K, H >= h and W >= w, contrasts on a scale of about 1
-    Raises ValueError for a guide smaller than the map.
+    `periodic`: both tile, and so does the result. Raises ValueError for a guide smaller than the map.
     """
     values, guide = _planes(values), _planes(guide)
     (rows, columns), (height, width) = values.shape[:2], guide.shape[:2]
     if rows > height or columns > width:
         raise ValueError(f"The guide is {_size(guide)} pixels; expected at least the map's {_size(values)}.")
     small = reduce_area(guide, rows, columns)
-    slopes = _flat_box(linear_model(small, values, radius, epsilon)[0], radius)
-    return _at_size_of(guide - resize_bilinear(small, height, width), slopes, values)
+    slopes = _flat_box(linear_model(small, values, radius, epsilon, periodic)[0], radius, periodic)
+    return _at_size_of(guide - resize_bilinear(small, height, width, periodic), slopes, values, periodic)
 
 
-def _at_size_of(guide: np.ndarray, slopes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _at_size_of(guide: np.ndarray, slopes: np.ndarray, offsets: np.ndarray, periodic: bool = False) -> np.ndarray:
     """guide . up(slopes) + up(offsets), H x W x C."""
     height, width = guide.shape[:2]
-    result = resize_bilinear(offsets, height, width)
+    result = resize_bilinear(offsets, height, width, periodic)
     for component in range(guide.shape[-1]):  # one at a time: all slopes at full size would be K times the memory
-        result += resize_bilinear(slopes[:, :, component], height, width) * guide[..., component, None]
+        result += resize_bilinear(slopes[:, :, component], height, width, periodic) * guide[..., component, None]
     return result
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures larger than a base can take in one piece, and pictures free of its patches' edges.
+"""Pictures larger than a base can take in one piece, pictures free of its patches' edges, and pictures that tile.
 
-Both predict overlapping parts and blend the predictions at every step.
+All of them predict overlapping parts and blend the predictions at every step.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ def starts(length: int, tile: int, overlap: int) -> list[int]:
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
+def ring_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin on a ring of `length`, at least two and evenly spaced: each one's ends lie within another."""
+    tile = min(tile, length)
+    count = max(2, -(-length // max(tile - max(overlap, 1), 1)))
+    return list(dict.fromkeys(round(i * length / count) for i in range(count)))
+
+
 def window(height: int, width: int) -> Tensor:
     """Blending weights h x w: a tent that falls to the tile's edges but never to zero."""
     y, x = (1 - (2 * (torch.arange(n) + 0.5) / n - 1).abs() for n in (height, width))
@@ -43,14 +50,19 @@ class Tiled:
     (MultiDiffusion, arXiv 2302.08113).
     """
 
-    def __init__(self, base: Base, overlap: float = 0.25, side: int | None = None, lapped: bool = False) -> None:
+    def __init__(
+        self, base: Base, overlap: float = 0.25, side: int | None = None, lapped: bool = False, periodic: bool = False
+    ) -> None:
         """`side` is the largest side of a tile in latent cells, if it shall be smaller than what the base can take.
 
         `lapped` averages predictions over patch grids that lie half a patch apart in both directions: a small network
         answers each patch for itself, and where patches meet their edges would show. Takes four times as long. Not for
         bases that number their patches in their conditions (FLUX).
+
+        `periodic`: opposite borders of the picture meet. Tiles go on over them, and there are at least two on each side,
+        so that what the base takes for a border lies within another tile. Takes at least four times as long.
         """
-        self.base, self.overlap, self.lapped = base, overlap, lapped
+        self.base, self.overlap, self.lapped, self.periodic = base, overlap, lapped, periodic
         self.limit = min((n for n in (base.largest, side) if n), default=None)
 
     def __getattr__(self, name: str) -> Any:
@@ -59,16 +71,16 @@ class Tiled:
     def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         """As the base's own; tiles begin on whole patches."""
         height, width = latents.shape[-2:]
-        limit = self.limit
-        if limit is None or max(height, width) <= limit:
+        limit = self.limit or max(height, width)
+        if not self.periodic and max(height, width) <= limit:
             return self._whole(latents, timestep, conditions)
         total = torch.zeros_like(latents)
         weight = torch.zeros(height, width, device=latents.device, dtype=latents.dtype)
-        for top, left, h, w in self._tiles(height, width, limit):
-            here = (..., slice(top, top + h), slice(left, left + w))
-            blend = window(h, w).to(weight)
-            total[here] += self._whole(latents[here], timestep, conditions) * blend
-            weight[here[1:]] += blend
+        for rows, columns in self._tiles(height, width, limit):
+            here = (rows[:, None].to(latents.device), columns.to(latents.device))
+            blend = window(len(rows), len(columns)).to(weight)
+            total[(..., *here)] += self._whole(latents[(..., *here)], timestep, conditions) * blend
+            weight[here] += blend
         return total / weight
 
     def _whole(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
@@ -83,8 +95,10 @@ class Tiled:
                 weight[rows, columns] += 1
         return total / weight
 
-    def _tiles(self, height: int, width: int, limit: int) -> list[tuple[int, int, int, int]]:
+    def _tiles(self, height: int, width: int, limit: int) -> list[tuple[Tensor, Tensor]]:
+        """The rows and columns of each tile; on a ring they go on after the last with the first."""
         patch, tile = self.base.patch, limit // self.base.patch
-        rows, columns = (starts(n // patch, tile, round(tile * self.overlap)) for n in (height, width))
-        size = min(height, limit), min(width, limit)
-        return [(y * patch, x * patch, *size) for y in rows for x in columns]
+        begin = ring_starts if self.periodic else starts
+        tops, lefts = (begin(n // patch, tile, round(tile * self.overlap)) for n in (height, width))
+        rows, columns = (torch.arange(min(n, limit)) for n in (height, width))
+        return [((rows + y * patch) % height, (columns + x * patch) % width) for y in tops for x in lefts]

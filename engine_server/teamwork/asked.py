@@ -32,6 +32,7 @@ class Settings:
     width: int | None = None
     height: int | None = None
     encoding: str = "mode"
+    periodic: bool = False
     on_step: OnStep | None = None
 
     def __post_init__(self) -> None:
@@ -82,3 +83,10 @@ def common_size(
     if None in size or min(size) < 1:
         raise RequestError("Without a given picture, width and height must be given, in pixels.")
     return size
+
+
+def check_periodic(size: tuple[int, int], multiple: int) -> None:
+    """Raises `RequestError` if a picture of this height and width cannot tile: whole patches have to."""
+    if any(side % multiple for side in size):
+        height, width = size
+        raise RequestError(f"A periodic picture has sides that are multiples of {multiple}, not {width} x {height}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .asked import OnStep, Settings, common_size, given_pictures, wanted_channels
+from .asked import OnStep, Settings, check_periodic, common_size, given_pictures, wanted_channels
 from .layers import Roster
 from .noise import seeded, starting_noise
 from .pictures import pad, to_pictures, to_pixels
@@ -18,6 +18,7 @@ from .views import averaged, views
 
 if TYPE_CHECKING:
     from ..diffusion.base import Base
+    from ..diffusion.periodic import PeriodicCoder
     from ..diffusion.tiling import Tiled
 
 Pictures = Mapping[str, np.ndarray]
@@ -78,6 +79,7 @@ class Team:
         negative_prompt: str | None = None,
         guidance: float | None = None,
         encoding: str = "mode",
+        periodic: bool = False,
         on_step: OnStep | None = None,
     ) -> Answer | list[Answer]:
         """Make the requested channels.
@@ -95,6 +97,9 @@ class Team:
         scale of classifier-free guidance, 1 being none (the default), away from `negative_prompt` or no prompt; it doubles
         the rows. FLUX.1-dev takes it as an input of its network instead (3.5 by default), and no negative prompt.
 
+        `periodic`: opposite borders of the given pictures meet, and those of the answers shall; sides are multiples of
+        `base.multiple`. The network then sees each picture in at least four pieces.
+
         `encoding` "mode" takes the likeliest latents of given pictures; "sample" draws them by the VAE's posterior.
 
         A sequence of such mappings, all with the same channels and size, is made in one batch and answered as a list;
@@ -106,7 +111,7 @@ class Team:
 
         wanted, wording = wanted_channels(self.config, request), Wording(prompt, negative_prompt, guidance)
         steps = steps or self.default_steps
-        settings = Settings(steps, wording, solver, seed, noise or {}, width, height, encoding, on_step)
+        settings = Settings(steps, wording, solver, seed, noise or {}, width, height, encoding, periodic, on_step)
         several = not isinstance(images, Mapping)
         if max(self.turns, self.shifts) > 1 and steps == 1 and not noise and not several and images:
             return self._averaged(images, wanted, settings)
@@ -121,15 +126,17 @@ class Team:
             report = on_step and (lambda done, total, preview: on_step(view * total + done, len(seen) * total, preview))
             return self._made([pictures], wanted, dataclasses.replace(settings, on_step=report))[0]
 
-        return averaged(images, seen, answer)
+        return averaged(images, seen, answer, settings.periodic)
 
     def _made(self, images: Sequence[Pictures], wanted: list[str], settings: Settings) -> list[Answer]:
         given = [given_pictures(self.config, entry) for entry in images]
         size = common_size(given, settings.width, settings.height)
+        if settings.periodic:
+            check_periodic(size, self.base.multiple)
         order = self._order(given[0], wanted)
         outputs = self._names(order, ".out")
         latents = self._sample(order, given, self._start(size, outputs, len(given), settings), settings)
-        pictures = self._decode(latents.transpose(0, 1).flatten(0, 1), size)
+        pictures = self._decode(latents.transpose(0, 1).flatten(0, 1), size, settings.periodic)
         count = len(outputs)
         return [dict(zip(outputs, pictures[i * count : (i + 1) * count], strict=True)) for i in range(len(given))]
 
@@ -143,16 +150,16 @@ class Team:
         clean = self._encode(self._names(order, ".in"), given, settings)
         cast = Cast(tuple(self.teammates[i].endswith(".in") for i in order))
         conditions = directed.conditions(len(order), *(n * self.base.factor for n in start.shape[-2:]))
-        base, on_step = directed.around(self._tiled(), len(order)), settings.on_step
+        base, on_step = directed.around(self._tiled(settings.periodic), len(order)), settings.on_step
         report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview())[0]))
         with self.roster.working(order):
             return sample(base, cast, clean, start, conditions, settings.steps, report, settings.solver)
 
-    def _tiled(self) -> Tiled:
+    def _tiled(self, periodic: bool) -> Tiled:
         from ..diffusion.tiling import Tiled
 
         side = self.native_size // self.base.factor if self.tile and self.native_size else None
-        return Tiled(self.base, side=side, lapped=self.lapped)
+        return Tiled(self.base, side=side, lapped=self.lapped, periodic=periodic)
 
     def _names(self, order: tuple[int, ...], side: str) -> list[str]:
         """Channels of the active teammates of one side, `.in` or `.out`, in order."""
@@ -175,8 +182,13 @@ class Team:
             return torch.empty(0)
         pixels = pad(to_pixels([pictures[name] for name in names for pictures in given]), self.base.multiple)
         seeds = [seeded(f"{name}.in", settings.seed + i) for name in names for i in range(len(given))]
-        latents = self.base.encode(pixels, seeds if settings.encoding == "sample" else None)
+        latents = self._coder(settings.periodic).encode(pixels, seeds if settings.encoding == "sample" else None)
         return latents.float().unflatten(0, (len(names), -1))
 
-    def _decode(self, latents: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-        return to_pictures(self.base.decode(latents))[:, : size[0], : size[1]]
+    def _decode(self, latents: torch.Tensor, size: tuple[int, int], periodic: bool) -> np.ndarray:
+        return to_pictures(self._coder(periodic).decode(latents))[:, : size[0], : size[1]]
+
+    def _coder(self, periodic: bool) -> Base | PeriodicCoder:
+        from ..diffusion.periodic import PeriodicCoder
+
+        return PeriodicCoder(self.base) if periodic else self.base

@@ -57,8 +57,11 @@ def _turned(name: str, picture: np.ndarray, quarters: int) -> np.ndarray:
     return made
 
 
-def shifted(pictures: Pictures, down: int, right: int) -> dict[str, np.ndarray]:
-    """H x W x 3 pictures moved by so many pixels; what comes in at a border is mirrored."""
+def shifted(pictures: Pictures, down: int, right: int, periodic: bool = False) -> dict[str, np.ndarray]:
+    """H x W x 3 pictures moved by so many pixels; what comes in at a border is mirrored or, if the picture is periodic,
+    what went out at the opposite one."""
+    if periodic:
+        return {name: np.roll(picture, (down, right), (0, 1)) for name, picture in pictures.items()}
     sides = [(max(n, 0), max(-n, 0)) for n in (down, right)]
     return {name: _shifted(picture, sides) for name, picture in pictures.items()}
 
@@ -69,11 +72,14 @@ def _shifted(picture: np.ndarray, sides: list[tuple[int, int]]) -> np.ndarray:
     return wide[bottom : bottom + picture.shape[0], right : right + picture.shape[1]]
 
 
-def averaged(pictures: Pictures, seen: list[View], answer: Callable[[Pictures, int], Pictures]) -> dict[str, np.ndarray]:
+def averaged(
+    pictures: Pictures, seen: list[View], answer: Callable[[Pictures, int], Pictures], periodic: bool = False
+) -> dict[str, np.ndarray]:
     """The mean of `answer(what a view shows, index of the view)`, turned and shifted back, over all views."""
     given = {name: as_picture(name, picture) for name, picture in pictures.items()}
     answers = []
     for i, view in enumerate(seen):
-        shown = shifted(turned(given, view.quarters), view.down, view.right)
-        answers.append(turned(shifted(answer(shown, i), -view.down, -view.right), -view.quarters))
+        shown = shifted(turned(given, view.quarters), view.down, view.right, periodic)
+        back = shifted(answer(shown, i), -view.down, -view.right, periodic)
+        answers.append(turned(back, -view.quarters))
     return {name: np.mean([each[name] for each in answers], axis=0, dtype=np.float32) for name in answers[0]}

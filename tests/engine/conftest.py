@@ -58,7 +58,7 @@ class Engine:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """A folder with a tiny random team that has every channel, one that has few, and three that are damaged."""
+    """A folder with a tiny random team that has every channel, others with few and with a flash, and three that are damaged."""
     folder = tmp_path_factory.mktemp("models")
     if ENGINE_PYTHON == sys.executable:
         make_models(folder)
@@ -76,9 +76,10 @@ def make_models(folder: Path) -> None:
     base = tiny_base("SD3", folder / "tiny" / "base")
     tiny_adapter(base, folder / "tiny" / "team.safetensors", teammates=ALL)
     (folder / "tiny" / "team.json").write_text('{"native_size": 16, "default_steps": 2, "licence": "CC0-1.0"}')
-    for name in ("few", "cut", "bare", "stranger"):
+    for name in ("few", "flash", "cut", "bare", "stranger"):
         shutil.copytree(folder / "tiny", folder / name)
     tiny_adapter(base, folder / "few" / "team.safetensors", teammates=("image.in", "albedo.out", "normals.out"))
+    tiny_adapter(base, folder / "flash" / "team.safetensors", teammates=("image.in", "halfway.in", "albedo.out"))
     cut, bare = folder / "cut" / "team.safetensors", folder / "bare" / "team.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
     save_file(load_file(bare), bare)  # without its metadata

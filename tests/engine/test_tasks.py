@@ -176,7 +176,8 @@ def test_given_maps_are_kept(runner):
         ("material", {}, "needs the channel 'image'"),
         ("decompose", {"albedo": picture()}, "takes image; 'albedo' was given"),
         ("shade", {"image": picture()}, "needs the channel 'albedo'"),
-        ("material", {"image": picture(), "albedo": picture(5, 5)}, "differ in size"),
+        ("material", {"image": picture(), "albedo": picture(5, 5)}, "differ in their proportions"),
+        ("shade", {"albedo": picture(), "image": picture(24, 40)}, "differ in size"),
         ("material", {"image": ChannelImage(np.zeros((4, 4, 3), np.float32), "data")}, "tagged 'data'"),
     ],
 )
@@ -186,7 +187,12 @@ def test_a_wrong_input_is_one_sentence(runner, task, inputs, words):
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": -1}, {"steps": 1001}, {"steps": "many"}, {"steps": True}, {"size": -5}, {"exposure": 1e9}], ids=str
+    "options",
+    [
+        *({"steps": steps} for steps in (-1, 1001, "many", True)),
+        *({"size": -5}, {"exposure": 1e9}, {"fov": 180}, {"seamless": 3}),
+    ],
+    ids=str,
 )
 def test_an_option_out_of_range_is_one_sentence(runner, options):
     with pytest.raises(TaskError, match=rf"The option {next(iter(options))} is .*; expected a number in"):

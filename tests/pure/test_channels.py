@@ -181,7 +181,7 @@ def test_halfway_against_the_equation_pixel_by_pixel():
     stand = np.array([0.0, 0.0, 1.0 / np.tan(np.radians(fov) / 2)])
     for i in range(height):
         for j in range(width):
-            to_stand = stand - [2 * (j + 0.5) / height - 1, 1 - 2 * (i + 0.5) / height, 0.0]
+            to_stand = stand - [(2 * (j + 0.5) - width) / height, 1 - 2 * (i + 0.5) / height, 0.0]
             np.testing.assert_allclose(found[i, j], 2 * to_stand / np.linalg.norm(to_stand), rtol=1e-6)
 
 

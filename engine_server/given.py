@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a job gives, made ready for its team: one size, the flash as a channel, a tile where one is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from blender_addon.wire import ChannelImage
+
+from . import channels, colour, derive, seamless
+from .errors import TaskError
+from .fitting import resized, same_shape
+
+CUT, KEPT = 1, 2
+"""The option `seamless`: the picture is cut so that it tiles, or it tiles already; either way, so do the results. 0: neither."""
+
+Given = Mapping[str, ChannelImage]
+
+
+def sizes_in_words(given: Given) -> str:
+    """The sizes of channels, for a sentence."""
+    return ", ".join(f"{name} {image.data.shape[1]} x {image.data.shape[0]}" for name, image in given.items())
+
+
+def at_one_size(given: Given) -> dict[str, ChannelImage]:
+    """The channels of a surface at the size of its picture, or of the first of them. Raises `TaskError` where the
+    proportions differ: then they do not show the same."""
+    size = given.get("image", next(iter(given.values()))).data.shape[:2]
+    if not all(same_shape(size, image.data.shape[:2]) for image in given.values()):
+        sentence = f"The given channels differ in their proportions ({sizes_in_words(given)}); crop them to show the same."
+        raise TaskError("bad-input", sentence)
+    return {name: _resized(name, image, size) for name, image in given.items()}
+
+
+def _resized(name: str, image: ChannelImage, size: tuple[int, int]) -> ChannelImage:
+    if image.data.shape[:2] == size:
+        return image
+    data = resized(np.asarray(image.data, np.float32), size)
+    return ChannelImage(channels.normalise(data) if name == "normals" else data, image.space)
+
+
+def with_flash(given: Given, fov_degrees: float) -> dict[str, ChannelImage]:
+    """The channels, and `halfway` of a camera with a flash beside its lens; `fov_degrees` is its vertical field of view."""
+    height, width = next(iter(given.values())).data.shape[:2]
+    return {**given, "halfway": ChannelImage(colour.halfway(height, width, fov_degrees), channels.DATA)}
+
+
+def with_normals(given: Given, height_scale: float, periodic: bool) -> dict[str, ChannelImage]:
+    """The channels; of a height map without normals, also the normals that belong to it. The whole range of the map is
+    `height_scale`, a fraction of the picture's width."""
+    if "height" not in given or "normals" in given:
+        return dict(given)
+    return {**given, "normals": derive.normals(given["height"].data, height_scale, periodic)}
+
+
+def as_tile(given: Given) -> dict[str, ChannelImage]:
+    """The channels, cut alike so that they tile."""
+    guide = np.concatenate([channels.to_model(name, given[name]) for name in given if name != "halfway"], axis=-1)
+    made = seamless.tile({name: np.asarray(image.data, np.float32) for name, image in given.items()}, guide)
+    return {name: ChannelImage(_limited(name, values), given[name].space) for name, values in made.items()}
+
+
+def _limited(name: str, values: np.ndarray) -> np.ndarray:
+    """What mixing has moved out of a channel's range is brought back."""
+    word = channels.channel(name)
+    return channels.normalise(values) if name == "normals" else np.clip(values, word.low, word.high)

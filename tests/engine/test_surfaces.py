@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Photos of surfaces with a tiny real team: maps that are given, tiles, the flash."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blender_addon.wire import ChannelImage
+from engine_server.errors import TaskError
+
+from .conftest import picture
+from .test_tasks import ask, g_buffers, runner  # noqa: F401 (a fixture)
+
+
+def test_a_given_map_of_another_size_is_handed_back_at_the_size_of_the_photo(runner):  # noqa: F811
+    given = ChannelImage(np.full((32, 40, 1), 0.25, np.float32), "data")
+    made, info = ask(runner, "material", {"image": picture(16, 20), "roughness": given}, ("roughness", "albedo"))
+    assert made["roughness"].data.shape == (16, 20, 1) and np.all(made["roughness"].data == 0.25)
+    assert "note" not in info, "this team looks at a given roughness"
+
+
+def test_given_maps_change_what_is_made(runner):  # noqa: F811
+    rough = [ChannelImage(np.full((16, 16, 1), value, np.float32), "data") for value in (0.0, 1.0)]
+    a, b, c = (
+        ask(runner, "material", {"image": picture(16, 16)} | given, ("albedo",), seed=1)[0]["albedo"].data
+        for given in ({}, {"roughness": rough[0]}, {"roughness": rough[1]})
+    )
+    assert not np.allclose(a, b, atol=1e-4) and not np.allclose(b, c, atol=1e-4)
+
+
+def test_without_a_photo_other_channels_are_enough(runner):  # noqa: F811
+    given = {"albedo": picture(16, 16), "normals": g_buffers(16, 16)["normals"]}
+    given["normals"] = ChannelImage(given["normals"].data, "tangent-normal")
+    assert set(ask(runner, "material", given, ("roughness",))[0]) == {"roughness"}
+
+
+def test_normals_follow_from_a_given_height_map(runner):  # noqa: F811
+    ramp = np.broadcast_to(np.linspace(0, 1, 16, dtype=np.float32)[None, :, None], (16, 16, 1))
+    inputs = {"image": picture(16, 16), "height": ChannelImage(np.ascontiguousarray(ramp), "data")}
+    made, info = ask(runner, "material", inputs, ("normals", "height"), height_scale=0.5)
+    slope = -made["normals"].data[8, 8, 0] / made["normals"].data[8, 8, 2]
+    assert np.isclose(slope, 0.5 * 16 / 15, atol=1e-3) and info["height_scale"] == 0.5
+    assert np.array_equal(made["height"].data, ramp) and "height" in info["note"]
+
+
+def test_seamless_maps_are_smaller_or_as_large_as_what_tiled_already(runner):  # noqa: F811
+    made, info = ask(runner, "material", {"image": picture(60, 48)}, seamless=1)
+    size = info["height"], info["width"]
+    assert 40 <= size[0] <= 53 and 32 <= size[1] <= 42
+    assert all(output.data.shape[:2] == size for output in made.values())
+    made, info = ask(runner, "material", {"image": picture(60, 48)}, seamless=2)
+    assert (info["height"], info["width"]) == (60, 48) and made["height"].data.shape == (60, 48, 1)
+    with pytest.raises(TaskError, match="decompose has no option seamless"):
+        ask(runner, "decompose", {"image": picture()}, seamless=1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (17, 9)], ids=str)
+def test_odd_sizes_tile_too(runner, size):  # noqa: F811
+    for mode in (1, 2):
+        made, _ = ask(runner, "material", {"image": picture(*size)}, seamless=mode)
+        assert all(np.isfinite(output.data).all() for output in made.values())
+
+
+def test_a_flash_is_seen_by_teams_that_look_at_it(models, runner):  # noqa: F811
+    flash = (runner[0], str(models / "flash"))
+    made = [ask(flash, "material", {"image": picture(16, 16)}, ("albedo",), fov=fov)[0] for fov in (0.0, 30.0, 90.0)]
+    a, b, c = (each["albedo"].data for each in made)
+    assert not np.allclose(a, b, atol=1e-4) and not np.allclose(b, c, atol=1e-4)
+    assert ask(flash, "material", {"image": picture(50, 50)}, ("albedo",), fov=30.0, seamless=1)[0]
+    _, info = ask(runner, "material", {"image": picture()}, ("albedo",), fov=30.0)
+    assert info["note"] == "the flash makes no difference to this model"
