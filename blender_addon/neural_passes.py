@@ -69,6 +69,8 @@ SOURCES = {
     "transmission_colour": ("RGB", "COLOR"),
 }
 """Cycles' passes that `Neural Image` is made from, by our words for them (`passes.NAMES`)."""
+MOTION = RenderPass("Vector", "XYZW", "VECTOR")
+"""Cycles' motion vectors, which all versions call the same (`motion` says what they hold)."""
 
 
 def chosen(layer) -> tuple[NeuralPass, ...]:
@@ -76,20 +78,23 @@ def chosen(layer) -> tuple[NeuralPass, ...]:
     return tuple(each for each in NEURAL if getattr(layer.teamwork, each.setting))
 
 
-def sources(wanted: Iterable[NeuralPass]) -> tuple[RenderPass, ...]:
-    """The passes of Cycles that the wanted ones are made from, besides Combined, as this Blender names them."""
-    if not any(each.task == "shade" for each in wanted):
-        return ()
+def sources(wanted: Iterable[NeuralPass], moving: bool = False) -> tuple[RenderPass, ...]:
+    """The passes of Cycles that the wanted ones are made from, besides Combined, as this Blender names them.
+
+    `moving`: with the motion vectors from frame to frame.
+    """
+    words = list(SOURCES) if any(each.task == "shade" for each in wanted) else []
     newest = 0 if bpy.app.version >= (5, 0, 0) else -1
-    return tuple(RenderPass(passes.NAMES[word][newest], *shape) for word, shape in SOURCES.items())
+    made = [RenderPass(passes.NAMES[word][newest], *SOURCES[word]) for word in words]
+    return (*made, MOTION) if moving and wanted else tuple(made)
 
 
-def read(result, layer_name: str, wanted: Iterable[NeuralPass]) -> dict[str, np.ndarray]:
+def read(result, layer_name: str, wanted: Iterable[NeuralPass], moving: bool = False) -> dict[str, np.ndarray]:
     """Of a render engine's result, the passes that the wanted ones are made from: {Blender's name: H x W x C}.
 
     No others: at 4K each takes a tenth of a gigabyte.
     """
-    names = {"Combined", *(each.name for each in sources(wanted))}
+    names = {"Combined", *(each.name for each in sources(wanted, moving))}
     return capture.read_layer(result, layer_name, names | {surfaces.PREFIX + name for name in surfaces.AOVS})
 
 

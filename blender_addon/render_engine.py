@@ -14,7 +14,7 @@ from functools import partial
 
 import bpy
 
-from . import neural_passes
+from . import neural_passes, previous_frame
 from .engine import EngineError
 from .launcher import LaunchError
 from .passes import PassError
@@ -80,7 +80,8 @@ def _register_passes(engine, scene: bpy.types.Scene, layer: bpy.types.ViewLayer,
     cycles.register_passes(engine, scene, layer)
     known = {name for name, *_ in cycles.list_render_passes(scene, layer)}
     wanted = neural_passes.chosen(layer)
-    for each in (*neural_passes.sources(wanted), *wanted):
+    moving = scene.teamwork_render.reuse > 0.0
+    for each in (*neural_passes.sources(wanted, moving), *wanted):
         if each.name not in known:
             engine.register_pass(scene, layer, each.name, len(each.components), each.components, each.kind)
 
@@ -134,6 +135,18 @@ def has_cycles() -> bool:
     return hasattr(bpy.types, CYCLES_PASSES)
 
 
+@bpy.app.handlers.persistent
+def _forget_frames(*_) -> None:
+    """A render has begun or ended: there is no frame before this one."""
+    previous_frame.forget()
+
+
+def _render_bounds() -> tuple[list, ...]:
+    """The handlers of Blender for the beginning and the ends of a render."""
+    handlers = bpy.app.handlers
+    return handlers.render_init, handlers.render_complete, handlers.render_cancel
+
+
 def register() -> None:
     """Add the engine, unless this Blender has no Cycles."""
     if not has_cycles():
@@ -143,10 +156,16 @@ def register() -> None:
     _registered.append(engine)
     for names in _cycles_panels():
         names.add(IDENTIFIER)
+    for bound in _render_bounds():
+        bound.append(_forget_frames)
 
 
 def unregister() -> None:
     """Take it away again."""
+    for bound in _render_bounds():
+        if _forget_frames in bound:
+            bound.remove(_forget_frames)
+    previous_frame.forget()
     for names in _cycles_panels():
         names.discard(IDENTIFIER)
     while _registered:

@@ -14,9 +14,11 @@ from dataclasses import dataclass, fields
 import bpy
 import numpy as np
 
-from . import neural_passes, passes, render_job
+from . import neural_passes, passes, previous_frame, render_job
+from .colour import finite
 from .engine import LINK, EngineError
-from .neural_passes import NeuralPass
+from .neural_passes import MOTION, NeuralPass
+from .previous_frame import Frame
 from .wire import ChannelImage, Client, Progress, Result, Submit
 
 LARGEST_SIDE = 4096
@@ -31,6 +33,7 @@ class Settings:
     seed: int
     steps: int
     size: int
+    reuse: float
     without_engine: str
     timeout: float
 
@@ -53,15 +56,22 @@ class NeuralLayer:
         self.wanted = neural_passes.chosen(layer)
         self.settings = Settings.of(scene.teamwork_render)
         self.camera = scene.camera.matrix_world.copy() if scene.camera else None
+        self.place, self.number = (scene.name, layer.name), scene.frame_current
+        self.view, self.framing = _view(scene.camera, self.camera), _framing(scene)
         self.goes_on = False
 
     def prepare(self, scene: bpy.types.Scene) -> None:
         """Can there be neural passes? Better asked now than after hours of Cycles. Starts the engine if it has to be.
 
-        Raises `passes.PassError` for stereo, panoramas, and beyond 4096 pixels; `EngineError`, `LaunchError` or
-        `WireError` when there is no engine with the model.
+        Raises `passes.PassError` for stereo, panoramas, motion blur where frames are reused, and beyond 4096 pixels;
+        `EngineError`, `LaunchError` or `WireError` when there is no engine with the model.
         """
         passes.check(scene)
+        if self.settings.reuse and scene.render.use_motion_blur:
+            raise passes.PassError(
+                "With motion blur Cycles makes no motion vectors, along which the previous frame could be reused: "
+                "turn motion blur off, or set Reuse Previous Frame to 0."
+            )
         self._check_size()
         self._find_engine()
 
@@ -87,11 +97,23 @@ class NeuralLayer:
         Raises `RenderStopped`, and what `prepare` raises.
         """
         result = self.engine.get_result()
-        arrays = neural_passes.read(result, self.name, self.wanted)
+        arrays = neural_passes.read(result, self.name, self.wanted, self.settings.reuse > 0.0)
+        combined, made = passes.find(arrays, "image"), {}
         with connect() as client:
             for task in dict.fromkeys(each.task for each in self.wanted):
                 answers = self._ask(client, task, neural_passes.inputs(task, arrays, self.camera))
-                self._write(result, self._of(task), answers, passes.find(arrays, "image"))
+                for each in self._of(task):
+                    made[each.name] = neural_passes.stored(each, answers.outputs[each.channel].data, combined, self.camera)
+                    self._stamp(result, each, answers)
+        self._write(result, self._steadied(made, arrays) if self.settings.reuse else made)
+
+    def _steadied(self, made: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The passes with some of the frame before in them."""
+        picture = finite(passes.find(arrays, "image")[..., :3])
+        setting = self.settings, self.framing, tuple(made)
+        frame = Frame(self.number, setting, self.view, picture, finite(arrays[MOTION.name]), made)
+        unit = frozenset(each.name for each in self.wanted if each.channel == "normals")
+        return previous_frame.steadied(self.place, frame, self.settings.reuse, unit)
 
     def _of(self, task: str) -> list[NeuralPass]:
         return [each for each in self.wanted if each.task == task]
@@ -105,13 +127,11 @@ class NeuralLayer:
             client, job, stopped=self.engine.test_break, on_progress=self._show_progress, timeout=self.settings.timeout
         )
 
-    def _write(self, result, wanted: list[NeuralPass], answers: Result, combined: np.ndarray) -> None:
+    def _write(self, result, made: dict[str, np.ndarray]) -> None:
         layer = next(layer for layer in result.layers if layer.name == self.name)
         targets = {each.name: each for each in layer.passes}
-        for each in wanted:
-            values = neural_passes.stored(each, answers.outputs[each.channel].data, combined, self.camera)
-            targets[each.name].rect.foreach_set(values[::-1].reshape(-1))
-            self._stamp(result, each, answers)
+        for name, values in made.items():
+            targets[name].rect.foreach_set(values[::-1].reshape(-1))
 
     def _stamp(self, result, each: NeuralPass, answers: Result) -> None:
         """How the pass was made, for files that hold metadata."""
@@ -125,6 +145,22 @@ class NeuralLayer:
         if progress.total:
             self._show(f"Teamwork: {progress.stage} {progress.step}/{progress.total}")
             self.engine.update_progress(progress.step / progress.total)
+
+
+def _view(camera: bpy.types.Object | None, matrix) -> tuple:
+    """Where a camera stands and what its lens shows: another one is another view."""
+    if camera is None:
+        return ()
+    lens = camera.data
+    shown = (lens.type, lens.lens, lens.sensor_width, lens.sensor_height, lens.shift_x, lens.shift_y, lens.ortho_scale)
+    return (*(value for row in matrix for value in row), *shown)
+
+
+def _framing(scene: bpy.types.Scene) -> tuple:
+    """Which camera looks, and at which part of its picture: a change of it is a cut."""
+    render = scene.render
+    border = (render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y)
+    return scene.camera and scene.camera.name, render.use_border and border
 
 
 def connect() -> Client:

@@ -62,7 +62,7 @@ class TEAMWORK_PT_render(_RenderPanel):
         settings = context.scene.teamwork_render
         if not any(getattr(layer.teamwork, each.setting) for layer in context.scene.view_layers for each in NEURAL):
             column.label(text="Choose passes under View Layer, Passes, Neural", icon="INFO")
-        for name in ("model", "seed", "steps", "size", "without_engine", "timeout"):
+        for name in ("model", "seed", "steps", "size", "reuse", "without_engine", "timeout"):
             column.prop(settings, name)
         if LINK.problem:
             column.label(text=LINK.problem, icon="ERROR")

@@ -22,6 +22,12 @@ def _on_passes_changed(settings: bpy.types.PropertyGroup, context: bpy.types.Con
             layer.update_render_passes()
 
 
+def _on_reuse_changed(settings: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Motion vectors are rendered as long as frames are reused."""
+    for layer in settings.id_data.view_layers:
+        layer.update_render_passes()
+
+
 class TeamworkLayerPasses(bpy.types.PropertyGroup):
     """The neural passes of a view layer, each on or off."""
 
@@ -45,6 +51,15 @@ class TeamworkRenderSettings(bpy.types.PropertyGroup):
     steps: IntProperty(name="Steps", description="Denoising steps; 0 lets the model choose", min=0, max=1000)
     size: IntProperty(
         name="Working Size", description="Longest side that the network sees; 0 lets the model choose", min=0, max=4096
+    )
+    reuse: FloatProperty(
+        name="Reuse Previous Frame",
+        description="Steadies animations: how much of each pixel comes from the frame before, moved along Cycles' motion "
+        "vectors, where the same surface was to be seen in the same light. 0 makes every frame by itself",
+        subtype="FACTOR",
+        min=0.0,
+        max=0.95,
+        update=_on_reuse_changed,
     )
     without_engine: EnumProperty(
         name="Without Engine", description="What happens when the engine is away or fails", items=WITHOUT_ENGINE
