@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Second stage: the base, a small SD3-type transformer that models single pictures in the VAE's latent space."""
+"""Second stage: the base, a small network that models single pictures in the VAE's latent space."""
 
 from __future__ import annotations
 
@@ -7,34 +7,41 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, UNet2DConditionModel
 
-from ..diffusion.base import Prompt
+from ..diffusion.base import Base, Prompt
 from ..diffusion.prompts import FILE, write_prompt
 from ..diffusion.sd3 import SD3
+from ..diffusion.unet import SD2
 from ..whole import whole_folder
 from .config import TrainConfig
 from .flow import draw_sigmas, flow_loss, noised
 from .images import CropSource
-from .options import BaseOptions, options_of
+from .options import options_of
 from .ranks import Ranks
 from .seeds import seeds
 
 
-def new_base(config: TrainConfig, options: BaseOptions) -> SD3:
-    """A fresh base on the trained VAE at `config.base`, with one zero token as its only prompt."""
+def new_base(config: TrainConfig, shift: float = 1.0) -> Base:
+    """A fresh base on the trained VAE at `config.base`, with one zero token as its only prompt, trained by flow matching.
+
+    A configuration with `block_out_channels` is that of a UNet, any other that of an SD3 transformer.
+    """
     torch.manual_seed(config.seed)
-    network = SD3Transformer2DModel.from_config(config.network)
     vae = AutoencoderDC.from_pretrained(config.base, subfolder="vae")
-    prompt = Prompt(
-        torch.zeros(1, 1, config.network["joint_attention_dim"]), torch.zeros(1, config.network["pooled_projection_dim"])
-    )
-    return SD3(network, vae, FlowMatchEulerDiscreteScheduler(shift=options.shift), prompt)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    if "block_out_channels" in config.network:
+        prompt = Prompt(torch.zeros(1, 1, config.network["cross_attention_dim"]))
+        return SD2(UNet2DConditionModel.from_config(config.network), vae, scheduler, prompt)
+    pooled = torch.zeros(1, config.network["pooled_projection_dim"])
+    prompt = Prompt(torch.zeros(1, 1, config.network["joint_attention_dim"]), pooled)
+    return SD3(SD3Transformer2DModel.from_config(config.network), vae, scheduler, prompt)
 
 
-def save_base(base: SD3, folder: Path) -> None:
+def save_base(base: Base, folder: Path) -> None:
     """Write a base in diffusers layout, its empty prompt included; each part appears whole or not at all."""
-    for name, part in (("transformer", base.network), ("vae", base.vae), ("scheduler", base.template)):
+    network = "unet" if isinstance(base.network, UNet2DConditionModel) else "transformer"
+    for name, part in ((network, base.network), ("vae", base.vae), ("scheduler", base.template)):
         with whole_folder(folder / name) as place:
             part.save_pretrained(place)
     write_prompt(folder / FILE, base.prompt)
@@ -50,7 +57,7 @@ class BaseStage:
     def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
         self.config, self.options = config, options_of(config)
         device = ranks.device if ranks else "cpu"
-        self.base = new_base(config, self.options)
+        self.base = new_base(config, self.options.shift)
         self.base.network.requires_grad_(True).train().to(device)
         self.base.vae.to(device)
         self.base.prompt = self.base.prompt.to(device)

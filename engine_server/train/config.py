@@ -22,7 +22,8 @@ class DataSet:
     is how often the set is drawn relative to the others, `given` and `wanted` are the channels that this set offers as
     inputs and as outputs (empty: all that a sample has); `limit` takes only so many samples (0: all). `mask` is the stem
     of the picture that weighs a sample's pixels in the loss, where it has one; `side` reduces larger pictures to this
-    shorter side, in pixels (0: as they are).
+    shorter side, in pixels (0: as they are). `unconditional` is the share of batches in which nothing is given, which is what
+    synthesis starts from.
     """
 
     folder: str
@@ -33,11 +34,13 @@ class DataSet:
     limit: int = 0
     mask: str = ""
     side: int = 0
+    unconditional: float = 0.0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What to train, on what, for how long. `stage` is "vae", "base" or "team"; the defaults are the published recipe of
+    """What to train, on what, for how long. `stage` is "vae", "base", "team" or "joint" (a base together with its
+    teams); the defaults are the published recipe of
     a team (arXiv 2510.05532).
 
     Training ends after `steps` optimiser steps or `minutes` of wall clock (0: no limit), whichever comes first, and the
@@ -49,8 +52,8 @@ class TrainConfig:
 
     stage: str
     output: str
-    data: tuple[DataSet, ...]
-    network: dict[str, Any]
+    data: tuple[DataSet, ...] = ()
+    network: dict[str, Any] = field(default_factory=dict)
     base: str = ""
     validation: tuple[DataSet, ...] = ()
     resume: bool = True
@@ -79,7 +82,7 @@ class TrainConfig:
 
 
 ONE_OF = {
-    "stage": ("vae", "base", "team"),
+    "stage": ("vae", "base", "team", "joint"),
     "optimizer": ("prodigy", "adamw"),
     "schedule": ("cosine", "constant"),
     "precision": ("float32", "bfloat16"),
@@ -170,11 +173,13 @@ def checked(config: TrainConfig) -> TrainConfig:
 
 
 def _checked_data(config: TrainConfig) -> TrainConfig:
-    if not config.data:
+    if not config.data and config.stage != "joint":
         raise ConfigError("No data: add at least one [[data]] table with a folder.")
     for data in (*config.data, *config.validation):
         if data.weight < 0 or data.limit < 0 or data.side < 0:
             raise ConfigError(f"The data set {data.folder} has a weight, limit or side below 0.")
-    if not any(data.weight for data in config.data):
+        if not 0 <= data.unconditional <= 1:
+            raise ConfigError(f"The data set {data.folder} has unconditional = {data.unconditional}; expected 0 to 1.")
+    if config.data and not any(data.weight for data in config.data):
         raise ConfigError("All data sets have the weight 0, so none would ever be drawn; give one a weight above 0.")
     return config

@@ -39,7 +39,8 @@ class TeamOptions:
     that, but not than the smallest of them, are taken whole. `start` is a
     checkpoint whose teammates of the same names the team starts from; `latents` the file of encoded pictures (empty:
     beside the result). `network`, `quantization` and `revision` say how the base is loaded (see `load_team`); `saved` is the
-    precision of the adapter's file.
+    precision of the adapter's file. `measure` says how errors of latent channels count: "latents" alike, "pixels" by how much
+    each changes the picture.
     """
 
     keep: float = 0.5
@@ -55,22 +56,49 @@ class TeamOptions:
     quantization: str = ""
     revision: str = ""
     saved: str = "float32"
+    measure: str = "latents"
 
 
-KINDS = {"vae": VaeOptions, "base": BaseOptions, "team": TeamOptions}
+@dataclass(frozen=True)
+class JointOptions:
+    """`teams`: TOML files of the teams that train together with their base; `shares`: how often each is drawn (empty: alike).
+
+    `shift` is that of a fresh base's scheduler.
+    """
+
+    teams: tuple[str, ...]
+    shares: tuple[float, ...] = ()
+    shift: float = 1.0
 
 
-def options_of(config: TrainConfig) -> VaeOptions | BaseOptions | TeamOptions:
+Options = VaeOptions | BaseOptions | TeamOptions | JointOptions
+KINDS: dict[str, type] = {"vae": VaeOptions, "base": BaseOptions, "team": TeamOptions, "joint": JointOptions}
+
+
+def options_of(config: TrainConfig) -> Options:
     """The options of the configured stage; raises `ConfigError` for one that it does not have."""
     options = build(KINDS[config.stage], config.options, f"[options] of the stage {config.stage}")
     if isinstance(options, TeamOptions):
         _check(options)
+    if isinstance(options, JointOptions):
+        _check_joint(options)
     return options
+
+
+def _check_joint(options: JointOptions) -> None:
+    if not options.teams:
+        raise ConfigError("options.teams is empty; list the TOML files of the teams that train with the base.")
+    if options.shares and len(options.shares) != len(options.teams):
+        raise ConfigError(f"options.shares has {len(options.shares)} numbers; expected one for each of the {len(options.teams)} teams.")
+    if any(share < 0 for share in options.shares) or (options.shares and not sum(options.shares)):
+        raise ConfigError("options.shares holds a number below 0, or only zeros; expected at least one above 0.")
 
 
 def _check(options: TeamOptions) -> None:
     if options.weighting not in ("auto", "sigma_sqrt", "unit"):
         raise ConfigError(f"options.weighting is {options.weighting!r}; expected auto, sigma_sqrt or unit.")
+    if options.measure not in ("latents", "pixels"):
+        raise ConfigError(f"options.measure is {options.measure!r}; expected latents or pixels.")
     if not all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in options.sizes):
         raise ConfigError(f"options.sizes is {options.sizes!r}; expected pairs of crop and batch, such as [[256, 2], [512, 1]].")
     if options.saved not in ("float32", "bfloat16", "float16"):

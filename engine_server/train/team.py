@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..diffusion.base import Base
 from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from ..teamwork.config import TeamConfig
@@ -17,6 +18,7 @@ from .config import DataSet, TrainConfig, build
 from .errors import ConfigError
 from .latents import LatentCache
 from .objectives import objective_for
+from .measure import pixel_measure
 from .options import TeamOptions, options_of
 from .precision import mixed_precision
 from .ranks import Ranks
@@ -35,12 +37,15 @@ def choose(
 
     With probability `keep` all that the set offers; else a random subset of the inputs and of the outputs (the
     "dropout" that makes every teammate able to go missing). A channel that may be both is one or the other by chance.
-    Raises `ConfigError` if the samples have no channel that the team can make.
+    A share of batches has nothing given, if the set says so. Raises `ConfigError` if the samples have no channel that
+    the team can make.
     """
     given = [n for n in (data.given or team.inputs) if n in names and n in team.inputs]
     wanted = [n for n in (data.wanted or team.outputs) if n in names and n in team.outputs]
     if not wanted:
         raise ConfigError(f"{data.folder} holds samples with only {', '.join(names)}, none of which the team makes.")
+    if data.unconditional and random.random() < data.unconditional:
+        return [], wanted
     if random.random() >= keep:
         given = [n for n in given if random.random() < 0.7] or given
         wanted = [n for n in wanted if random.random() < 0.6] or wanted
@@ -81,17 +86,27 @@ def team_config(config: TrainConfig, family: str) -> TeamConfig:
 class TeamStage:
     """Loss on the rows of wanted teammates only; all images of a batch have the same teammates active."""
 
-    def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
-        """Raises `ConfigError` or `TeamError` where the configuration, the data or the base do not fit each other."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        ranks: Ranks | None = None,
+        say: Callable[[str], None] = print,
+        base: Base | None = None,
+    ) -> None:
+        """`base` is there already where several teams train on one; else it is loaded.
+
+        Raises `ConfigError` or `TeamError` where the configuration, the data or the base do not fit each other.
+        """
         torch.manual_seed(config.seed)
         ranks = ranks or Ranks("cpu")
         self.config, self.options = config, options_of(config)
         loading = {name: getattr(self.options, name) or None for name in ("network", "quantization", "revision")}
         weights = getattr(torch, config.weights or config.precision)
-        self.base = load_base(config.base, str(ranks.device), weights, **loading)
+        self.base = base or load_base(config.base, str(ranks.device), weights, **loading)
         self.team = team_config(config, self.base.family)
         self._attach()
         self.objective = objective_for(self.base, self.options.weighting)
+        self.measure = pixel_measure(self.base) if self.options.measure == "pixels" else torch.ones(1, 1, 1)
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
         self._check_sizes()
         cache = LatentCache(
@@ -162,17 +177,17 @@ class TeamStage:
         names = [self.team.teammates[i] for i in order]
         clean = torch.stack([batch.latents[name.rpartition(".")[0]] for name in names])
         is_wanted = torch.tensor([name.endswith(".out") for name in names])
-        level, noise = self._noise(clean, generator)
+        level, noise = self._noise(clean, generator, self.options.start_share if given else 0.0)
         spread = level[:, None, None, None]
         rows = torch.where(is_wanted[:, None, None, None, None], self.objective.noised(clean, noise, spread), clean)
         answer = self._predict(rows, self.objective.timestep(level), order)[is_wanted.to(self.base.device)].float()
         target = self.objective.target(clean, noise, spread)[is_wanted]
-        weight = self._weight([name for name in names if name.endswith(".out")], level, batch.weight)
+        weight = self._weight([name for name in names if name.endswith(".out")], level, batch.weight) * self.measure
         return ((answer - target.to(answer.device)).square() * weight.to(answer.device)).mean()
 
-    def _noise(self, clean: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _noise(self, clean: Tensor, generator: torch.Generator, start_share: float) -> tuple[Tensor, Tensor]:
         """A noise level for each image, and noise for every row, drawn on the CPU so that they are the same everywhere."""
-        level, highest = self.objective.draw(clean.shape[1], self.options.start_share, generator)
+        level, highest = self.objective.draw(clean.shape[1], start_share, generator)
         noise = torch.randn(clean.shape, generator=generator)
         if strength := self.options.offset_noise:
             noise += strength * torch.randn(*clean.shape[:3], 1, 1, generator=generator)
@@ -204,8 +219,10 @@ class TeamStage:
 def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> object:
     """The stage that a configuration names; raises `ConfigError` if it does not fit."""
     from .base import BaseStage
+    from .joint import JointStage
     from .vae import VaeStage
 
     if config.stage != "vae" and not config.base:
         raise ConfigError(f"The stage {config.stage} needs `base`, the folder of the stage before or a base's name.")
-    return {"vae": VaeStage, "base": BaseStage, "team": TeamStage}[config.stage](config, ranks, say)
+    stages = {"vae": VaeStage, "base": BaseStage, "team": TeamStage, "joint": JointStage}
+    return stages[config.stage](config, ranks, say)
