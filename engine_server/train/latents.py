@@ -94,7 +94,7 @@ class LatentCache:
         self.open()
 
     def _name(self) -> str:
-        config = {k: v for k, v in self.base.vae.config.items() if isinstance(v, (int, float, str))}
+        config = {k: v for k, v in self.base.vae.config.items() if isinstance(v, (int, float, str)) and k[0] != "_"}
         probe = next(self.base.vae.parameters()).detach().flatten()[:64].float().cpu().numpy().tobytes()
         return hashlib.sha256(json.dumps(config, sort_keys=True).encode() + probe).hexdigest()[:16]
 

@@ -3,6 +3,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -99,6 +100,8 @@ def test_a_fresh_unet_on_an_autoencoder(teams, base, tmp_path):
     train(config)
     made = load_team(tmp_path / "run" / "base", tmp_path / "run" / "maps" / "team.safetensors")
     assert made.base.family == "SD2" and not hasattr(made.base.template, "alphas_cumprod")
+    maps = made.run({"image": np.full((20, 12, 3), 0.5, np.float32)}, steps=2)
+    assert maps["albedo"].shape == (20, 12, 3) and np.isfinite(maps["albedo"]).all()
 
 
 def test_shares_say_how_often_each_team_is_drawn(teams, base, tmp_path):
