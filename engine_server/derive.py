@@ -35,17 +35,43 @@ def metalness_workflow(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"albedo": colour.display_encode(albedo), "metalness": metalness.repeat(3, axis=-1)} | answers
 
 
+def specular_workflow(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The encoded pictures, with diffuse and specular added where albedo (base colour) and metalness are there: the inverse
+    of `metalness_workflow`."""
+    if not {"albedo", "metalness"} <= set(pictures):
+        return pictures
+    parts = colour.specular_from_metalness(colour.display_decode(pictures["albedo"]), pictures["metalness"][..., :1])
+    return dict(zip(("diffuse", "specular"), map(colour.display_encode, parts), strict=True)) | pictures
+
+
+def relief(normals: np.ndarray, periodic: bool = False) -> np.ndarray:
+    """Height H x W by integrating encoded normals, as a fraction of the picture's width."""
+    return height_from_normals(channels.normals_decode(normals), periodic=periodic, remove_tilt=True)
+
+
+def slope_of(x: np.ndarray, y: np.ndarray) -> float:
+    """The factor k of the line y = k x + c that is nearest to both in the least-squares sense; 1 where x does not vary."""
+    x, y = np.asarray(x, np.float64).ravel(), np.asarray(y, np.float64).ravel()
+    variance = float(np.var(x)) if x.size else 0.0
+    return float(np.mean((x - x.mean()) * (y - y.mean()))) / variance if variance > 1e-12 else 1.0
+
+
+def depth_like(encoded: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """An encoded depth in the units of a given one, of which it is a changed copy; H x W x 1."""
+    values = channels.single_value(channels.three_components(np.asarray(depth, np.float32)))
+    return colour.depth_decode(channels.single_value(encoded), *colour.depth_range(values))
+
+
 def height(normals: np.ndarray, periodic: bool = False) -> tuple[ChannelImage, float]:
     """Height 0..1 by integrating encoded normals, and its full range as a fraction of the picture's width."""
-    relief = height_from_normals(channels.normals_decode(normals), periodic=periodic, remove_tilt=True)
-    values, scale = height_to_unit(relief)
+    values, scale = height_to_unit(relief(normals, periodic))
     return ChannelImage(values[..., None], channels.DATA), float(scale)
 
 
 def normals(height: np.ndarray, scale: float, periodic: bool = False) -> ChannelImage:
     """Tangent-space normals of a height map H x W x C in 0..1, whose full range is `scale`, a fraction of its width."""
-    relief = height_from_unit(channels.single_value(channels.three_components(height))[..., 0], scale)
-    return ChannelImage(normals_from_height(relief, periodic), channels.TANGENT_NORMAL)
+    surface = height_from_unit(channels.single_value(channels.three_components(height))[..., 0], scale)
+    return ChannelImage(normals_from_height(surface, periodic), channels.TANGENT_NORMAL)
 
 
 def residual(image: np.ndarray, albedo: np.ndarray, metalness: np.ndarray, diffuseshading: np.ndarray) -> ChannelImage:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from blender_addon.wire import ModelInfo
 
+from .abilities import TASKS, obstacle
 from .hub.offers import ADAPTER, BASE, Offer, offers, with_base
 from .hub.store import Installed, installed
 from .models import (
@@ -29,6 +30,7 @@ from .models import (
     team_folders,
     team_info,
 )
+from .teamwork.manner import Manner
 
 log = logging.getLogger(__name__)
 
@@ -186,12 +188,18 @@ def _usable(entry: Entry, known: dict[str, Entry]) -> Iterator[ModelInfo]:
             name=entry.name,
             title=entry.title,
             licence=_joined(entry.licence, base.licence),
-            teammates=tuple(metadata_of(entry.path)["teamwork.teammates"].split(",")),
+            teammates=(teammates := tuple(metadata_of(entry.path)["teamwork.teammates"].split(","))),
+            tasks=tuple(task for task in TASKS if not obstacle(task, teammates, Manner())),
             size_bytes=entry.size_bytes + base.size_bytes,
             memory_bytes=base.memory_bytes + round(FLOAT32_BYTES * numbers_in(entry.path)),
             native_size=512,
             default_steps=50,
         )
+
+
+def able(task: str, extra: Sequence[Path] = ()) -> list[str]:
+    """The models that can do a task, by name."""
+    return [info.name for info in usable(extra) if task in info.tasks]
 
 
 def _joined(one: str, other: str) -> str:

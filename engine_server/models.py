@@ -5,9 +5,10 @@ A team is a folder, named like the team:
 
     base/                    a diffusers folder: model_index.json, transformer or unet, vae, scheduler, empty_prompt
     team.safetensors         the adapter, in the public Teamwork format, which names the teammates
-    team.json                {"title", "licence", "native_size", "default_steps", "adapters"}
+    team.json                {"title", "licence", "native_size", "default_steps", "tasks"}
 
-`adapters`, if there, names further adapter files of the folder by the tasks that they are for: {"shade": "scenes.safetensors"}.
+`tasks`, if there, says what is different for some tasks: {"synthesize": {"adapter": "more.safetensors", "steps": 8, "zero_start":
+false, "solver": "euler"}}, any of them. `adapters` is short for adapters alone: {"shade": "scenes.safetensors"}.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from blender_addon.wire import ModelInfo, ProtocolError
+
+from .abilities import TASKS, obstacle
+from .teamwork import TeamError
+from .teamwork.manner import Manner, manner_of
 
 BUNDLED = Path(__file__).parent / "bundled"
 FOLDERS_VARIABLE = "TEAMWORK_MODELS"
@@ -66,13 +71,17 @@ def team_info(folder: Path) -> ModelInfo:
     """What a team's folder says about itself. Raises `ModelError`."""
     settings = _settings(folder / "team.json")
     metadata = read_header(folder / TEAM_FILE).get("__metadata__", {})
+    manners = _manners(folder, settings)
+    files = dict.fromkeys((TEAM_FILE, *(manner.adapter or TEAM_FILE for manner in manners.values())))
+    teammates = {file: _teammates(folder / file) for file in files}
     weights = sorted(folder.rglob("*.safetensors"))
     try:
         return ModelInfo(
             name=folder.name,
             title=settings.get("title") or metadata.get("modelspec.title") or folder.name,
             licence=settings.get("licence", "not stated"),
-            teammates=_all_teammates(folder, settings.get("adapters", {})),
+            teammates=tuple(dict.fromkeys(name for names in teammates.values() for name in names)),
+            tasks=tuple(t for t, m in manners.items() if not obstacle(t, teammates[m.adapter or TEAM_FILE], m)),
             size_bytes=sum(path.stat().st_size for path in weights),
             memory_bytes=round((1 + WORKING_SHARE) * FLOAT32_BYTES * sum(map(numbers_in, weights))),
             native_size=settings.get("native_size", 512),
@@ -94,9 +103,11 @@ def _settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _all_teammates(folder: Path, adapters: dict[str, str]) -> tuple[str, ...]:
-    files = dict.fromkeys((TEAM_FILE, *adapters.values()))
-    return tuple(dict.fromkeys(name for file in files for name in _teammates(folder / file)))
+def _manners(folder: Path, settings: dict[str, Any]) -> dict[str, Manner]:
+    try:
+        return {task: manner_of(settings, task) for task in TASKS}
+    except TeamError as error:
+        raise ModelError(f"{folder / 'team.json'}: {error}") from error
 
 
 def _teammates(file: Path) -> tuple[str, ...]:
@@ -133,4 +144,4 @@ def numbers_in(path: Path) -> int:
 def adapter_for(name: str, task: str) -> str | None:
     """The adapter file, inside a team's folder, that is for a task; None for the team's usual one."""
     folder = next((f for f in (Path(name), BUNDLED / name) if (f / TEAM_FILE).is_file()), None)
-    return _settings(folder / "team.json").get("adapters", {}).get(task) if folder else None
+    return _manners(folder, _settings(folder / "team.json"))[task].adapter or None if folder and task in TASKS else None

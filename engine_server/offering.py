@@ -8,11 +8,13 @@ from pathlib import Path
 
 from blender_addon.wire import CatalogueEntry, Failed, Submit
 
+from .abilities import TASKS as MODEL_TASKS
+from .abilities import INPAINT, SYNTHESIZE, refusal
 from .hub.offers import offers
-from .library import Entry, Unavailable, entries, locate
+from .library import Entry, Unavailable, able, entries, locate, usable
 
 GET_MODEL = "get-model"
-TASKS = ("material", "decompose", "shade", "echo", GET_MODEL)
+TASKS = (*MODEL_TASKS, "echo", GET_MODEL)
 MODEL_FREE_TASKS = ("echo",)
 
 
@@ -28,7 +30,16 @@ def unfit(submit: Submit, folders: Sequence[Path]) -> Failed | None:
             locate(submit.model, submit.task, folders)
     except Unavailable as error:
         return Failed(submit.job_id, error.code, str(error))
-    return None
+    return _beyond(submit, folders) if submit.task in (SYNTHESIZE, INPAINT) else None
+
+
+def _beyond(submit: Submit, folders: Sequence[Path]) -> Failed | None:
+    """What a model cannot do that others can, told before anything is loaded; of models outside the lists the worker tells."""
+    info = next((each for each in usable(folders) if each.name == submit.model), None)
+    if info is None or submit.task in info.tasks:
+        return None
+    why = "it was not made for that"
+    return Failed(submit.job_id, "unable", refusal(submit.model, submit.task, why, able(submit.task, folders)))
 
 
 def catalogue(folders: Sequence[Path]) -> tuple[CatalogueEntry, ...]:

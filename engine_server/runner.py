@@ -10,12 +10,15 @@ from pathlib import Path
 
 from blender_addon.wire import Submit
 
+from .abilities import INPAINT, SYNTHESIZE, obstacle, refusal
 from .device import device_memory, give_back
 from .errors import TaskError
 from .failures import is_out_of_memory
-from .library import Located, Unavailable, locate
+from .inpainting import Inpainting
+from .library import Located, Unavailable, able, locate
 from .models import adapter_for, is_team
 from .needs import Need, advice, in_words, need_of
+from .synthesis import Synthesis
 from .tasks import Answer, OnStep, Run, Task, outputs_of, task_of
 from .teamwork import TeamError
 from .teamwork.team import Team
@@ -23,6 +26,8 @@ from .warm import WarmTeams
 
 log = logging.getLogger(__name__)
 
+RUNS = {SYNTHESIZE: Synthesis, INPAINT: Inpainting}
+"""The tasks that take another way than from channels to channels."""
 THRIFTY = "made in parts, because memory ran out at first: VAE in tiles and slices"
 
 
@@ -44,7 +49,7 @@ class TaskRunner:
         """
         started = time.monotonic()
         task = task_of(job)
-        outputs = outputs_of(task, job.outputs)
+        outputs = outputs_of(task, job)
         place = _located(job.model, job.task)
         try:
             answer, info = self._tried(attempt := _Attempt(task, job, outputs, place, on_step))
@@ -108,15 +113,23 @@ class _Attempt:
     def load(self) -> int:
         """A measure of the job's size: its channels times their pixels."""
         pixels = max((image.data.shape[0] * image.data.shape[1] for image in self.job.inputs.values()), default=0)
+        pixels = pixels or int(self.job.options.get("width", 0)) * int(self.job.options.get("height", 0))
         return (len(self.job.inputs) + len(self.outputs)) * pixels
 
     def run(self) -> Answer:
         """Run it on its team."""
         self.need = need_of(self.team)
-        run = Run(self.task, self.team, self.job)
+        self._check_ability()
+        run = RUNS.get(self.task.name, Run)(self.task, self.team, self.job)
         self.rows, self.size = run.rows(self.outputs), run.fit.working
         answer, info = run.run(self.outputs, self.on_step)
         return answer, info | {"model_hash": self.team.fingerprint}
+
+    def _check_ability(self) -> None:
+        name, task = self.job.model, self.task.name
+        why = obstacle(task, self.team.teammates, self.team.manner(task)) if task in RUNS else ""
+        if why:
+            raise TaskError("unable", refusal(name, task, why, able(task)))
 
     def failure(self, device: str) -> TaskError:
         """What to tell after memory ran out for good."""

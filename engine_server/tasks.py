@@ -12,8 +12,9 @@ import numpy as np
 from blender_addon.wire import ChannelImage, Submit
 
 from . import channels, colour, derive, given
+from .abilities import INPAINT, SYNTHESIZE
 from .errors import TaskError
-from .fitting import Fit, enlarged, fit, resized
+from .fitting import LARGEST_RESULT, Fit, enlarged, fit, resized
 from .teamwork.team import Team
 
 OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
@@ -25,7 +26,8 @@ class Task:
     """What a task takes and makes. `made_from` names, for each derived output, the channels that a team must make for it.
 
     `looks` is how large the network sees a picture by default, in native sizes: whole, or closely by tiles. The picture of a
-    `surface` may tile, be lit by a flash, and come with maps of other sizes.
+    `surface` may tile, be lit by a flash, and come with maps of other sizes. A task may need no channels at all
+    (`from_nothing`), and one that `remakes` channels makes those that are given, if it is not told which.
     """
 
     name: str
@@ -36,9 +38,12 @@ class Task:
     needs: tuple[str, ...] = ()
     looks: int = 1
     surface: bool = False
+    from_nothing: bool = False
+    remakes: bool = False
 
 
 _MAPS = ("albedo", "roughness", "metalness", "normals")
+_PARTS = (*_MAPS, "depth", "diffuseshading")
 TASKS = {
     task.name: task
     for task in (
@@ -67,6 +72,23 @@ TASKS = {
             needs=("albedo",),
             looks=8,
         ),
+        Task(
+            SYNTHESIZE,
+            ("image", *_PARTS, "height"),
+            ("image", *_PARTS, "height"),
+            channels.CAMERA_NORMAL,
+            {"height": ("normals",)},
+            from_nothing=True,
+        ),
+        Task(
+            INPAINT,
+            ("mask", "image", *_PARTS, "height"),
+            ("image", *_PARTS, "height"),
+            channels.TANGENT_NORMAL,
+            {"height": ("normals",)},
+            needs=("mask",),
+            remakes=True,
+        ),
     )
 }
 """Every task by its name."""
@@ -78,9 +100,18 @@ OPTIONS = {
     "seamless": (0, given.KEPT),
     "fov": (0.0, 170.0),
     "height_scale": (0.0, 10.0),
+    "width": (0, LARGEST_RESULT),
+    "height": (0, LARGEST_RESULT),
+    "surface": (0, 1),
+    "guidance": (0.0, 100.0),
+    "repeats": (0, 50),
 }
 """The least and the most of each option; 0 is each one's default. `fov` is the vertical field of view, in degrees, of a
-camera with a flash beside its lens (0: no flash), `height_scale` the range of a given height map in widths of the picture."""
+camera with a flash beside its lens (0: no flash), `height_scale` the range of a given height map in widths of the picture.
+`width` and `height` are of what is made from nothing, `surface`: that shall be a material's maps. `repeats`: how often each
+step of inpainting is taken."""
+TEXTS = ("prompt", "negative_prompt")
+"""The options that are texts."""
 OF_SURFACES = ("seamless", "fov", "height_scale")
 
 
@@ -93,29 +124,33 @@ def task_of(job: Submit) -> Task:
         if name not in task.inputs:
             raise TaskError("bad-input", f"The task {task.name} takes {', '.join(task.inputs)}; {name!r} was given.")
     missing = [name for name in task.needs if name not in job.inputs]
-    if missing or not job.inputs:
+    if missing or not (job.inputs or task.from_nothing):
         raise TaskError("bad-input", f"The task {task.name} needs the channel {(missing or task.inputs)[0]!r}.")
     return task
 
 
-def outputs_of(task: Task, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The outputs that a job asks for; all, if it names none. Raises `TaskError`."""
-    for name in wanted:
+def outputs_of(task: Task, job: Submit) -> tuple[str, ...]:
+    """The outputs that a job asks for; if it names none, all, or those that shall be made anew. Raises `TaskError`."""
+    for name in job.outputs:
         if name not in task.outputs:
             raise TaskError("bad-output", f"The task {task.name} makes {', '.join(task.outputs)}; {name!r} was requested.")
-    return tuple(wanted) or task.outputs
+    usual = tuple(name for name in task.outputs if name in job.inputs) if task.remakes else task.outputs
+    return job.outputs or usual
 
 
 class Run:
     """One job on one team."""
 
     def __init__(self, task: Task, team: Team, job: Submit) -> None:
-        self.task, self.team, self.job = task, team, job
+        self.task, self.team, self.job, self.manner = task, team, job, team.manner(task.name)
         self.periodic = bool(self._option("seamless"))
-        self.wire = self._surface() if task.surface else self._scene()
+        self.wire = self._wire()
         self.fit = self._fit()
         self.exposure = self._exposure()
         self.model = {name: self._to_model(name, image) for name, image in self.wire.items()}
+
+    def _wire(self) -> dict[str, ChannelImage]:
+        return self._surface() if self.task.surface else self._scene()
 
     def _scene(self) -> dict[str, ChannelImage]:
         """The given channels as they are, at most as large as a result can be."""
@@ -155,6 +190,12 @@ class Run:
             raise TaskError("bad-option", f"The option {name} is {value!r}; expected a number in {least} .. {most}.")
         return value
 
+    def _text(self, name: str) -> str:
+        value = self.job.options.get(name, "")
+        if not isinstance(value, str):
+            raise TaskError("bad-option", f"The option {name} is {value!r}; expected a text.")
+        return value.strip()
+
     def _exposure(self) -> float:
         """What the image is multiplied with before it is encoded; results are divided by it."""
         image = self.wire.get("image")
@@ -188,7 +229,12 @@ class Run:
         return len([name for name in self.model if name in self.team.config.inputs]) + len(self._wanted(outputs))
 
     def _steps(self) -> int:
-        return int(self._option("steps")) or self.team.default_steps
+        return int(self._option("steps")) or self.manner.steps
+
+    def _how(self) -> dict[str, Any]:
+        """How the team goes about it: settings of `Team.run`."""
+        own = {"zero_start": self.manner.zero_start, "solver": self.manner.solver}
+        return {"steps": self._steps(), "seed": int(self._option("seed")), "periodic": self.periodic} | own
 
     def _wanted(self, outputs: tuple[str, ...]) -> list[str]:
         """Channels that the team must make: what derived outputs come from, and nothing that was given."""
@@ -199,13 +245,12 @@ class Run:
     def _ask(self, wanted: list[str], on_step: OnStep) -> dict[str, np.ndarray]:
         """The team's answers at the result's size, in model encoding, beside what was given."""
         seen = {name: picture for name, picture in self.model.items() if name in self.team.config.inputs}
-        if not seen:
+        if not seen and not self.task.from_nothing:
             raise TaskError("bad-input", f"This model takes {', '.join(self.team.config.inputs)}; none of them was given.")
         if not wanted:
             return dict(self.model)
         small = {name: resized(picture, self.fit.working, self.periodic) for name, picture in seen.items()}
-        seed, steps = int(self._option("seed")), self._steps()
-        made = self.team.run(small, wanted, steps=steps, seed=seed, periodic=self.periodic, on_step=on_step)
+        made = self.team.run(small, wanted, **self._how(), on_step=on_step)
         large = enlarged(made, self.fit.result, self.model.get("image"), self.periodic)
         return derive.metalness_workflow(large) | self.model
 

@@ -9,6 +9,7 @@ CODES: dict[str, str] = {
     "queue-full": "as many jobs wait as the engine accepts, or their inputs fill the memory set aside for them",
     "unknown-task": "the engine has no task of that name",
     "unknown-model": "the engine has no model of that name",
+    "unable": "the model cannot do the task; the sentence names those that can",
     "model-missing": "the model is known but not on the engine's disk yet: it can be fetched with the task `get-model`",
     "offline": "the model would have to be fetched, and the network is ruled out where the engine runs",
     "token-needed": "the hub gives the model only to accounts that have accepted its licence, known by their token",

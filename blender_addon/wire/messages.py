@@ -23,12 +23,13 @@ class Message:
 
 @dataclass(frozen=True)
 class ModelInfo(Message):
-    """A model that the engine offers. Sizes are bytes; `native_size` is the side in pixels that it was trained for."""
+    """A model that the engine offers, and its `tasks`. Sizes are bytes; `native_size` is the side that it was trained for."""
 
     name: str
     title: str
     licence: str
     teammates: tuple[Name, ...]
+    tasks: tuple[Name, ...]
     size_bytes: Count
     memory_bytes: Count
     native_size: Count

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from .base import Base
+from .keeping import Keep
 from .solvers import scheduler_for
 
 Tensor = torch.Tensor
@@ -43,25 +45,31 @@ def sample(
     steps: int,
     on_step: OnStep | None,
     solver: str | None = None,
+    keep: Keep | None = None,
 ) -> Tensor:
     """Denoise the wanted rows of I images beside their given ones.
 
     clean: G x I x C x h x w latents of the G given teammates; noise: W x I x C x h x w, of unit variance. Given rows
     enter every step clean: neither noised nor scaled by the scheduler. `solver` is one of `solvers.SOLVERS` or, for the
-    base's own, None; with Heun the network's answers are counted as steps, 2 n - 1 of them. Returns the wanted rows'
-    clean latents.
+    base's own, None; with Heun the network's answers are counted as steps, 2 n - 1 of them. `keep` says which cells of the
+    wanted rows are known; steps that it repeats are counted each time. Returns the wanted rows' clean latents.
     """
     scheduler = scheduler_for(base, solver, steps, noise)
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
-    for index, timestep in enumerate(scheduler.timesteps):
-        rows = cast.gather(clean, _scaled(scheduler, latents, timestep))
+    times = [keep.times(scheduler, index) if keep else 1 for index in range(len(scheduler.timesteps))]
+    order = ((index, left) for index, count in enumerate(times) for left in reversed(range(count)))
+    for done, (index, left) in enumerate(order, 1):
+        timestep = scheduler.timesteps[index]
+        way = copy.deepcopy(scheduler) if left else scheduler  # schedulers remember their steps
+        rows = cast.gather(clean, _scaled(way, latents, timestep))
         answer = base.predict(rows.flatten(0, 1).to(base.dtype), timestep, conditions).unflatten(0, rows.shape[:2])
         prediction = cast.wanted(answer).to(latents.dtype)
-        step = scheduler.step(prediction, timestep, latents)
-        latents = step.prev_sample
+        step = way.step(prediction, timestep, latents)
+        latents = step.prev_sample if keep is None else keep.within(step.prev_sample, scheduler, index + 1)
         if on_step:
-            guess = clean_guess(scheduler, step, prediction, index)
-            on_step(index + 1, len(scheduler.timesteps), lambda: base.decode(guess[:1, 0]))
+            guess = clean_guess(way, step, prediction, index)
+            on_step(done, sum(times), lambda: base.decode(guess[:1, 0]))
+        latents = keep.back(latents, scheduler, index) if left else latents
     return latents
 
 

@@ -21,8 +21,19 @@ ENCODINGS = ("mode", "sample")
 
 
 @dataclass(frozen=True)
+class Inpaint:
+    """What is known of wanted channels: `known` pictures, H x W x 3 in the model's encoding, and a `mask`, H x W, more than 0
+    where they are made anew. Known pictures shall hold nothing in the masked part that may not show through at its border.
+    `repeats`: how often each step is taken (more fit better, and take longer)."""
+
+    known: Mapping[str, np.ndarray]
+    mask: np.ndarray
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
 class Settings:
-    """The settings of one run, as `Team.run` describes them."""
+    """The settings of one run, as `Team.run` describes them; `level` is what the starting noise is multiplied with."""
 
     steps: int
     wording: Wording
@@ -33,6 +44,8 @@ class Settings:
     height: int | None = None
     encoding: str = "mode"
     periodic: bool = False
+    level: float = 1.0
+    inpaint: Inpaint | None = None
     on_step: OnStep | None = None
 
     def __post_init__(self) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .asked import OnStep, Settings, check_periodic, common_size, given_pictures, wanted_channels
+from .asked import Inpaint, OnStep, Settings, check_periodic, common_size, given_pictures, wanted_channels
+from .known import known_rows
 from .layers import Roster
+from .manner import Manner, manner_of
 from .noise import seeded, starting_noise
 from .pictures import pad, to_pictures, to_pixels
 from .views import averaged, views
 
 if TYPE_CHECKING:
     from ..diffusion.base import Base
+    from ..diffusion.keeping import Keep
     from ..diffusion.periodic import PeriodicCoder
     from ..diffusion.tiling import Tiled
 
@@ -37,7 +40,8 @@ class Team:
     matters from two steps on. A team with `tile` makes pictures that are larger than its native size of tiles of that size,
     because its base has learnt no other positions. With `turns` or `shifts` above 1 a single step on one image is averaged over
     so many quarter turns or small shifts of it (see `views`), unless noise is given. A team that is `lapped` averages its
-    predictions over shifted patch grids.
+    predictions over shifted patch grids. `settings` are the facts of its `team.json`, from which `manner` reads what is
+    different for some tasks.
     """
 
     def __init__(
@@ -52,11 +56,17 @@ class Team:
         turns: int = 1,
         shifts: int = 1,
         lapped: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
         self.zero_start, self.tile, self.lapped = zero_start, tile, lapped
         self.turns, self.shifts = turns, shifts
+        self.settings = settings or {}
+
+    def manner(self, task: str) -> Manner:
+        """How the team goes about a task. Raises `TeamError` if its facts are not as expected."""
+        return manner_of({**self.settings, "default_steps": self.default_steps, "zero_start": self.zero_start}, task)
 
     @property
     def teammates(self) -> tuple[str, ...]:
@@ -80,6 +90,8 @@ class Team:
         guidance: float | None = None,
         encoding: str = "mode",
         periodic: bool = False,
+        zero_start: bool | None = None,
+        inpaint: Inpaint | None = None,
         on_step: OnStep | None = None,
     ) -> Answer | list[Answer]:
         """Make the requested channels.
@@ -100,6 +112,8 @@ class Team:
         `periodic`: opposite borders of the given pictures meet, and those of the answers shall; sides are multiples of
         `base.multiple`. The network then sees each picture in at least four pieces.
 
+        `zero_start` replaces the team's own. `inpaint` says which parts of wanted channels are known; its mask has their size.
+
         `encoding` "mode" takes the likeliest latents of given pictures; "sample" draws them by the VAE's posterior.
 
         A sequence of such mappings, all with the same channels and size, is made in one batch and answered as a list;
@@ -111,9 +125,12 @@ class Team:
 
         wanted, wording = wanted_channels(self.config, request), Wording(prompt, negative_prompt, guidance)
         steps = steps or self.default_steps
-        settings = Settings(steps, wording, solver, seed, noise or {}, width, height, encoding, periodic, on_step)
+        zero_start = self.zero_start if zero_start is None else zero_start
+        level = 0.0 if zero_start and steps == 1 else 1.0
+        frame = inpaint.mask.shape[1::-1] if inpaint and width is None else (width, height)
+        settings = Settings(steps, wording, solver, seed, noise or {}, *frame, encoding, periodic, level, inpaint, on_step)
         several = not isinstance(images, Mapping)
-        if max(self.turns, self.shifts) > 1 and steps == 1 and not noise and not several and images:
+        if max(self.turns, self.shifts) > 1 and steps == 1 and not (noise or inpaint or several) and images:
             return self._averaged(images, wanted, settings)
         results = self._made(images if several else [images], wanted, settings)
         return results if several else results[0]
@@ -135,13 +152,15 @@ class Team:
             check_periodic(size, self.base.multiple)
         order = self._order(given[0], wanted)
         outputs = self._names(order, ".out")
-        latents = self._sample(order, given, self._start(size, outputs, len(given), settings), settings)
+        start = self._start(size, outputs, len(given), settings)
+        keep = self._keep(outputs, start, size, settings) if settings.inpaint else None
+        latents = self._sample(order, given, start, settings, keep)
         pictures = self._decode(latents.transpose(0, 1).flatten(0, 1), size, settings.periodic)
         count = len(outputs)
         return [dict(zip(outputs, pictures[i * count : (i + 1) * count], strict=True)) for i in range(len(given))]
 
     def _sample(
-        self, order: tuple[int, ...], given: list[Pictures], start: torch.Tensor, settings: Settings
+        self, order: tuple[int, ...], given: list[Pictures], start: torch.Tensor, settings: Settings, keep: Keep | None
     ) -> torch.Tensor:
         from ..diffusion.guidance import direct
         from ..diffusion.sampling import Cast, sample
@@ -153,7 +172,22 @@ class Team:
         base, on_step = directed.around(self._tiled(settings.periodic), len(order)), settings.on_step
         report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview())[0]))
         with self.roster.working(order):
-            return sample(base, cast, clean, start, conditions, settings.steps, report, settings.solver)
+            return sample(base, cast, clean, start, conditions, settings.steps, report, settings.solver, keep)
+
+    def _keep(self, names: list[str], start: torch.Tensor, size: tuple[int, int], settings: Settings) -> Keep:
+        """What is known of the wanted rows, encoded; a row of which nothing is known is made anew as a whole."""
+        from ..diffusion.keeping import Keep, cells
+
+        asked = settings.inpaint
+        known, mask = known_rows(asked, names, size)
+        clean = torch.zeros_like(start)
+        for row, name in enumerate(names):
+            if name in known:
+                clean[row] = self._encode([name], [known], settings)[0].to(start)
+        anew = cells(pad(torch.from_numpy(mask)[None, None], self.base.multiple)[0, 0], self.base.factor)
+        rows = [anew if name in known else torch.ones_like(anew) for name in names]
+        generator = seeded("again", settings.seed)
+        return Keep(clean, torch.stack(rows)[:, None, None].to(start), start, asked.repeats, generator)
 
     def _tiled(self, periodic: bool) -> Tiled:
         from ..diffusion.tiling import Tiled
@@ -171,9 +205,8 @@ class Team:
 
     def _start(self, size: tuple[int, int], names: list[str], images: int, settings: Settings) -> torch.Tensor:
         """W x I x C x h x w noise of the wanted channels of each image."""
-        level = 0.0 if self.zero_start and settings.steps == 1 else 1.0
         shape = (self.base.channels, *(-(-side // self.base.multiple) * self.base.patch for side in size))
-        rows = [starting_noise(names, settings.seed + i, shape, settings.noise, level) for i in range(images)]
+        rows = [starting_noise(names, settings.seed + i, shape, settings.noise, settings.level) for i in range(images)]
         return torch.stack(rows, dim=1).to(self.base.device)
 
     def _encode(self, names: list[str], given: list[Pictures], settings: Settings) -> torch.Tensor:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,8 @@ MAKE_MODELS = "import sys, pathlib, tests.engine.conftest as c; c.make_models(pa
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = ("image", "albedo", "normals", "roughness", "metalness", "depth")
 ALL = tuple(f"{c}.in" for c in CHANNELS) + tuple(f"{c}.out" for c in (*CHANNELS[1:], "diffuseshading", "inverseshading"))
+
+MAKER_TASKS = {"synthesize": {"adapter": "more.safetensors", "steps": 3, "zero_start": False, "solver": "euler"}}
 
 
 class Engine:
@@ -58,7 +61,8 @@ class Engine:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """A folder with a tiny random team that has every channel, others with few and with a flash, and three that are damaged."""
+    """A folder with a tiny random team that has every channel, others with few and with a flash, one that looks at masks, one
+    that only answers, and three that are damaged."""
     folder = tmp_path_factory.mktemp("models")
     if ENGINE_PYTHON == sys.executable:
         make_models(folder)
@@ -76,10 +80,15 @@ def make_models(folder: Path) -> None:
     base = tiny_base("SD3", folder / "tiny" / "base")
     tiny_adapter(base, folder / "tiny" / "team.safetensors", teammates=ALL)
     (folder / "tiny" / "team.json").write_text('{"native_size": 16, "default_steps": 2, "licence": "CC0-1.0"}')
-    for name in ("few", "flash", "cut", "bare", "stranger"):
+    for name in ("few", "flash", "maker", "regressor", "cut", "bare", "stranger"):
         shutil.copytree(folder / "tiny", folder / name)
     tiny_adapter(base, folder / "few" / "team.safetensors", teammates=("image.in", "albedo.out", "normals.out"))
     tiny_adapter(base, folder / "flash" / "team.safetensors", teammates=("image.in", "halfway.in", "albedo.out"))
+    tiny_adapter(base, folder / "maker" / "team.safetensors", teammates=(*ALL, "image.out", "mask.in"))
+    maker = {"native_size": 16, "default_steps": 1, "zero_start": True, "tasks": MAKER_TASKS}
+    (folder / "maker" / "team.json").write_text(json.dumps(maker))
+    tiny_adapter(base, folder / "maker" / "more.safetensors", scale=0.2, teammates=(*ALL, "image.out", "mask.in"))
+    (folder / "regressor" / "team.json").write_text('{"native_size": 16, "default_steps": 1, "zero_start": true}')
     cut, bare = folder / "cut" / "team.safetensors", folder / "bare" / "team.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
     save_file(load_file(bare), bare)  # without its metadata

@@ -78,7 +78,7 @@ def test_a_run_can_be_repeated_and_its_noise_replaced(nano):
     assert nano.run({"image": picture}, ["normals"], steps=2, noise={"normals": noise})["normals"].shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["material", "decompose", "shade"])
 def test_every_task_runs_on_it(task):
     random = np.random.default_rng(0)
     inputs = {"image": ChannelImage(random.random((96, 64, 3), np.float32), "scene-linear")}

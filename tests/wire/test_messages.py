@@ -216,7 +216,7 @@ def test_another_version_says_which_end_to_update(theirs, older):
         lambda: ChannelImage(np.zeros((2, 2, 5), np.float32), "data"),
         lambda: ChannelImage(np.zeros((2, 2, 3)), "data"),
         lambda: ChannelImage(np.zeros((2, 2, 3), np.float32), "sRGB"),
-        lambda: ModelInfo("n", "t", "l", ("a b",), 0, 0, 0, 0),
+        lambda: ModelInfo("n", "t", "l", ("a b",), (), 0, 0, 0, 0),
         lambda: JobInfo("n", "t", "s", -1),
     ],
 )

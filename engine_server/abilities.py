@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which tasks a team can do, by its teammates and by how it was trained. No torch: the server asks, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .teamwork.manner import Manner
+
+SYNTHESIZE, INPAINT = "synthesize", "inpaint"
+_MAPS = {"albedo", "roughness", "metalness", "normals", "diffuse", "specular"}
+_PARTS = _MAPS | {"diffuseshading", "depth"}
+TASKS = ("material", "decompose", "shade", SYNTHESIZE, INPAINT)
+"""All tasks that need a model, in the order in which they are told."""
+
+
+def obstacle(task: str, teammates: Sequence[str], manner: Manner) -> str:
+    """Why a team cannot do a task, as the end of a sentence; "" if it can."""
+    gives, takes = ({n.removesuffix(side) for n in teammates if n.endswith(side)} for side in (".out", ".in"))
+    if task == SYNTHESIZE and manner.zero_start:
+        return "it answers what it is given, in one step, and makes nothing of its own"
+    if task == INPAINT and manner.zero_start and "mask" not in takes:
+        return "it answers what it is given, in one step, and does not look at masks"
+    needed = {"material": (set(), _MAPS), "decompose": ({"image"}, _PARTS), "shade": ({"albedo"}, {"inverseshading"})}
+    given, made = needed.get(task, (set(), gives))
+    if not gives & made:
+        return f"it makes {', '.join(sorted(gives)) or 'nothing'}"
+    return "" if given <= takes else f"it takes {', '.join(sorted(takes)) or 'nothing'}"
+
+
+def refusal(model: str, task: str, why: str, others: Sequence[str]) -> str:
+    """The sentence for a model that cannot do a task, with those that can."""
+    can = f"models that can: {', '.join(others)}" if others else "none that is installed can; a team on a generative base could"
+    return f"The model {model} cannot do the task {task}: {why}; {can}."
