@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One worker process, as its operating system sees it: started, asked to end, killed. Never forked, so any OS will do."""
+"""Workers as processes of this computer: started, asked to end, killed. Never forked, so any operating system will do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,39 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from .executor import NotStarted
 from .worker_link import Orders
 
 log = logging.getLogger(__name__)
 
 GRACE = 2.0
 """Seconds that a worker has for ending by itself."""
+
+
+class Processes:
+    """The executor of this computer: one worker for each of its `places`. `wake` is called when one has ended."""
+
+    attempts, listen, remote = 1, "", False
+
+    def __init__(self, places: tuple[str, ...], wake: Callable[[], None]) -> None:
+        self.places, self._wake = places, wake
+
+    def start(self, orders: Orders) -> WorkerProcess:
+        """Start a worker. Raises `NotStarted`."""
+        try:
+            return WorkerProcess(orders, self._wake)
+        except OSError as error:
+            raise NotStarted(f"{error.strerror}: close other programs and try again") from error
+
+    def late(self, seconds: float) -> str:
+        """The sentence for a worker that did not come up within so many seconds."""
+        return f"The worker process did not come up within {seconds:.0f} s; the engine's log may tell why."
+
+    def check(self) -> None:
+        """Nothing: processes are asked one by one."""
+
+    def close(self) -> None:
+        """Nothing is left when all processes have ended."""
 
 
 class WorkerProcess:
@@ -40,9 +67,10 @@ class WorkerProcess:
         """The process id."""
         return self._process.pid
 
-    def exit_code(self) -> int | None:
-        """How the process ended (below zero: by that signal); None while it runs."""
-        return self._process.poll()
+    def ended(self) -> str | None:
+        """How the process ended, in words; None while it runs."""
+        code = self._process.poll()
+        return None if code is None else describe_exit(code)
 
     def stop(self) -> None:
         """Ask the process to end by closing its input, and see to it that it does."""

@@ -22,7 +22,7 @@ class Job:
     """One job. `owner` is the client's public key, `route` the connection that gets its news, `frames` its submission.
 
     `digest` tells one request from another with the same name. `news` is the last progress, as frames. `abandoned` means
-    that nobody will fetch its end. `started` is when a worker got it, by the monotonic clock.
+    that nobody will fetch its end. `started` is when a worker got it, by the monotonic clock, `begun` how often one did.
     """
 
     owner: str
@@ -37,6 +37,7 @@ class Job:
     cancelling: bool = False
     abandoned: bool = False
     started: float = 0.0
+    begun: int = 0
     news: list = field(default_factory=list)
     number: int = field(default_factory=lambda: next(_numbers))
 

@@ -135,7 +135,8 @@ class Desk:
         )
 
     def _device(self) -> tuple[str, int, int]:
-        return ",".join(self.settings.devices), *self._supervisor.workers[0].memory_now()
+        workers = self._supervisor.workers
+        return ",".join(worker.device for worker in workers), *workers[0].memory_now()
 
     def _jobs(self, request: Request, _: GetJobs) -> Jobs:
         jobs = self.queue.of(request.owner)[-LISTED_JOBS:]

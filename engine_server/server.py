@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 
 import zmq
 
@@ -27,7 +28,10 @@ from blender_addon.wire import (
 from blender_addon.wire.sockets import ZAP_DOMAIN, server_socket
 
 from . import __version__, worker_link
+from .cluster.executor import RayActors
+from .executor import Executor
 from .parent import ParentWatch
+from .process import Processes
 from .queue import QUEUED, RUNNING
 from .requests import Desk, Request
 from .settings import Settings
@@ -45,7 +49,7 @@ class Server:
     """Listens from its construction on; `serve` runs until a signal, `stop`, or the end of the parent process.
 
     Raises `WireError` for keys that others can read and for an address that other computers reach while no client of
-    theirs is listed, and `zmq.ZMQError` for an address where it cannot listen.
+    theirs is listed, `zmq.ZMQError` for an address where it cannot listen, and `ClusterError` for a cluster that it cannot use.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,7 +57,7 @@ class Server:
         _require_clients(settings.address, self._ring)
         self._wakeup = Wakeup()
         self._context = zmq.Context()
-        self._supervisor = Supervisor(self._context, settings, self._on_news, self._wakeup.wake)
+        self._supervisor = Supervisor(self._context, settings, self._on_news, _executor(settings, self._wakeup.wake))
         admits = {ZAP_DOMAIN: self._lists, worker_link.DOMAIN: self._supervisor.admits}
         self._door = Doorkeeper(self._context, admits)
         self._clients = server_socket(self._context, settings.address, self._ring.pair("engine"))
@@ -170,6 +174,11 @@ class Server:
         self._context.term()
         self._wakeup.close()
         log.info("the engine has stopped")
+
+
+def _executor(settings: Settings, wake: Callable[[], None]) -> Executor:
+    """Where the workers of these settings run."""
+    return RayActors(settings, wake) if settings.cluster else Processes(settings.devices, wake)
 
 
 def _require_clients(address: str, ring: KeyRing) -> None:

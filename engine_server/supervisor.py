@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Workers, one for each device: starts them when there is a job, judges their silence, replaces those that die."""
+"""Workers, one for each device: starts them when there is a job, judges their silence, replaces those that die.
+
+Where they run is their executor's business; what happens to a job is told here, the same for all of them.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ import zmq
 from blender_addon.wire import Cancel, Cancelled, Failed, KeyPair, Message, Progress, decode, encode
 from blender_addon.wire.errors import WireError
 
+from .executor import Executor, Handle, NotStarted
 from .memory import system_memory
-from .process import WorkerProcess, describe_exit
-from .queue import RUNNING, Job
+from .queue import QUEUED, RUNNING, Job
 from .settings import Settings
 from .worker_link import FROM_WORKER, Channel, Orders, WorkerState, key_pair
 
@@ -24,18 +27,25 @@ log = logging.getLogger(__name__)
 
 NONE, STARTING, IDLE, BUSY = "none", "starting", "idle", "busy"
 
+AGAIN = "starting again, because its worker died"
+"""The stage of a job that is back in the queue."""
+
 OnNews = Callable[[Job, Message, list], None]
 """Gets a job, the worker's or the supervisor's message about it, and the same message as frames."""
 
 
 class Worker:
-    """One device's worker: no process, or one that starts, waits or works. At most one job at a time."""
+    """One device's worker: no process, or one that starts, waits or works. At most one job at a time.
+
+    When the process dies, its job goes back to the queue as often as the executor allows, then it fails.
+    """
 
     def __init__(self, device: str, supervisor: Supervisor) -> None:
         self.device, self._supervisor, self._settings = device, supervisor, supervisor.settings
+        self._executor = supervisor.executor
         self.state = NONE
         self.job: Job | None = None
-        self.process: WorkerProcess | None = None
+        self.process: Handle | None = None
         self.memory = (0, 0)
         self.token, self.public = "", ""
         self._sent = False
@@ -47,22 +57,22 @@ class Worker:
         self.token, self.public = f"w{uuid.uuid4().hex}", keys.public
         orders = self._supervisor.orders(self.token, keys, self.device)
         try:
-            self.process = WorkerProcess(orders, self._supervisor.on_exit)
-        except OSError as error:
+            self.process = self._executor.start(orders)
+        except NotStarted as error:
             return self._not_started(error)
         self.state, self._heard = STARTING, time.monotonic()
         log.info("worker %d starts for %s", self.process.pid, self.device)
 
-    def _not_started(self, error: OSError) -> None:
+    def _not_started(self, error: NotStarted) -> None:
         log.error("no worker can be started for %s: %s", self.device, error)
         self._forget_process()
         if self.job is not None:
-            sentence = f"The worker process could not be started ({error.strerror}): close other programs and try again."
-            self.end(Failed(self.job.job_id, "worker-failed-to-start", sentence))
+            self.end(Failed(self.job.job_id, "worker-failed-to-start", f"The worker process could not be started ({error})."))
 
     def assign(self, job: Job) -> None:
         """Give it a job, now or when it has started."""
         self.job, job.state, self._sent = job, RUNNING, False
+        job.begun += 1
         if self.state == NONE:
             self.start()
         elif self.state == IDLE:
@@ -71,7 +81,11 @@ class Worker:
     def _send_job(self) -> None:
         self.state, self._sent, self._heard = BUSY, True, time.monotonic()
         self._supervisor.send(self.token, self.job.frames)
-        self.job.frames = []
+        if not self._may_run_again():
+            self.job.frames = []
+
+    def _may_run_again(self) -> bool:
+        return self.job.begun < self._executor.attempts
 
     def cancel(self) -> None:
         """End its job: at once if the process has not got it yet, else by asking."""
@@ -113,11 +127,11 @@ class Worker:
         """Has the process ended, or been silent for too long?"""
         if self.process is None:
             return
-        code = self.process.exit_code()
-        if code is not None:
-            self._exited(describe_exit(code))
+        how = self.process.ended()
+        if how is not None:
+            self._exited(how)
         elif self.state == STARTING and now - self._heard > self._settings.start_limit:
-            self._give_up("worker-failed-to-start", "The worker process did not come up in time; the engine's log may tell why.")
+            self._give_up("worker-failed-to-start", self._executor.late(self._settings.start_limit))
         elif self.state == BUSY and self.job.cancelling and now - self._cancelled_at > self._settings.cancel_grace:
             self._give_up("", "")
         elif self.state == BUSY and now - self._heard > self._settings.hang_limit:
@@ -129,12 +143,24 @@ class Worker:
 
     def _exited(self, how: str) -> None:
         log.warning("worker %d ended %s", self.process.pid, how)
+        if self.job is not None and not self.job.cancelling and self._may_run_again():
+            return self._run_again()
+        again = ", and so did the one before it" if self.job is not None and self.job.begun > 1 else ""
         if self.state == STARTING:
-            self._give_up(
-                "worker-failed-to-start", f"The worker process ended {how} while it started; the engine's log tells why."
-            )
+            sentence = f"The worker process ended {how} while it started{again}; the engine's log tells why."
+            self._give_up("worker-failed-to-start", sentence)
         else:
-            self._give_up("worker-died", f"The worker process ended {how} in the middle of the job; the next job gets a new one.")
+            sentence = f"The worker process ended {how} in the middle of the job{again}; the next job gets a new one."
+            self._give_up("worker-died", sentence)
+
+    def _run_again(self) -> None:
+        """Put the job back where it was in the queue, and say so to its client."""
+        job, self.job = self.job, None
+        self._forget_process()
+        log.warning("job %s goes back to the queue and runs again", job.job_id)
+        job.state = QUEUED
+        news = Progress(job.job_id, 0, 0, AGAIN, None, None)
+        self._supervisor.on_news(job, news, encode(news))
 
     def _give_up(self, code: str, sentence: str) -> None:
         """Be without a process; the job fails, or is cancelled if that was asked for."""
@@ -144,7 +170,17 @@ class Worker:
             job_id = self.job.job_id
             self.end(Cancelled(job_id) if self.job.cancelling else Failed(job_id, code, sentence))
 
-    def stop(self) -> WorkerProcess | None:
+    def retire(self) -> bool:
+        """Its device is gone: end, unless a job is under way on it."""
+        if self.state == BUSY:
+            return False
+        if self.job is not None:
+            self.job.begun -= 1
+            self.job.state, self.job = QUEUED, None
+        self.stop()
+        return True
+
+    def stop(self) -> Handle | None:
         """Ask the process to end, which frees all its memory. Returns the process, which may take a moment."""
         process = self.process
         if process is not None:
@@ -157,17 +193,17 @@ class Worker:
 
     def memory_now(self) -> tuple[int, int]:
         """Free and total memory of its device, in bytes; zeros when that is not known."""
-        return system_memory() if self.device == "cpu" else self.memory
+        return system_memory() if self.device == "cpu" and not self._executor.remote else self.memory
 
 
 class Supervisor:
-    """All workers and their private channel. `on_news` gets progress and ends; `wake` is called from other threads."""
+    """All workers and their private channel. `on_news` gets progress and ends."""
 
-    def __init__(self, context: zmq.Context, settings: Settings, on_news: OnNews, wake: Callable[[], None]) -> None:
-        self.settings, self.on_news, self.on_exit = settings, on_news, wake
-        self._channel = Channel(context)
+    def __init__(self, context: zmq.Context, settings: Settings, on_news: OnNews, executor: Executor) -> None:
+        self.settings, self.on_news, self.executor = settings, on_news, executor
+        self._channel = Channel(context, executor.listen)
         self.socket = self._channel.socket
-        self.workers = [Worker(device, self) for device in settings.devices]
+        self.workers = [Worker(device, self) for device in executor.places]
 
     def admits(self, key: str) -> bool:
         """Is this the key of a worker that was started here and is still wanted?"""
@@ -208,9 +244,21 @@ class Supervisor:
         return next((worker for worker in self.workers if worker.job is job), None)
 
     def check(self) -> None:
-        """Look after all workers; to be called now and then, and when `wake` was."""
+        """Look after all workers; to be called now and then, and when the executor's `wake` was."""
+        self.executor.check()
         for worker in self.workers:
             worker.check(time.monotonic())
+        self._keep_to_places()
+
+    def _keep_to_places(self) -> None:
+        """One worker for each device that there is now. Those of devices that are gone end when they have no job."""
+        missing = list(self.executor.places)
+        for worker in sorted(self.workers, key=lambda each: (BUSY, IDLE, STARTING, NONE).index(each.state)):
+            if worker.device in missing:
+                missing.remove(worker.device)
+            elif worker.retire():
+                self.workers.remove(worker)
+        self.workers += [Worker(device, self) for device in missing]
 
     def warm_up(self) -> None:
         """Start the workers that have no process."""
@@ -232,4 +280,5 @@ class Supervisor:
     def close(self) -> None:
         """End all processes and the channel."""
         self.stop(wait=True)
+        self.executor.close()
         self._channel.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from . import channels, colour, derive, given
 from .abilities import INPAINT, SYNTHESIZE
 from .errors import TaskError
 from .fitting import LARGEST_RESULT, Fit, enlarged, fit, resized
-from .teamwork.team import Team
+
+if TYPE_CHECKING:
+    from .teamwork.team import Team  # which imports torch
 
 OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
 Answer = tuple[dict[str, ChannelImage], dict[str, Any]]

@@ -2,11 +2,13 @@
 """The private channel between the server and its workers: the wire's own frames, where nobody else can reach them.
 
 Where the system has sockets with a place in a folder, that is one which only this user may enter: nothing has to be
-encrypted, which takes half off the time of a large image. Elsewhere it is the loopback, with keys of one use each.
+encrypted, which takes half off the time of a large image. Elsewhere, and for workers on other computers, it is a TCP port
+with keys of one use each.
 
 The server writes one line of JSON (`Orders`) into the standard input of a worker that it has started, and leaves that
 open. The worker connects, says `WorkerState`, and then gets one `Submit` at a time, as the client sent it, and `Cancel`.
-It ends when its standard input closes, so also when the server is killed.
+It ends when its standard input closes, so also when the server is killed. An actor of a cluster gets the line as an
+argument, and ends with the cluster's connection to the server.
 """
 
 from __future__ import annotations
@@ -29,15 +31,19 @@ LONGEST_PATH = 100
 
 
 class Channel:
-    """The server's end. `address` is where workers connect, `keys` are the server's, empty where there is no encryption."""
+    """The server's end. `address` is where workers connect, `keys` are the server's, empty where there is no encryption.
 
-    def __init__(self, context: zmq.Context) -> None:
-        self._folder = _own_folder()
+    `listen` is a TCP address that workers on other computers reach; without one, only this user's processes do. Raises
+    `zmq.ZMQError` where it cannot listen.
+    """
+
+    def __init__(self, context: zmq.Context, listen: str = "") -> None:
+        self._folder = None if listen else _own_folder()
         if self._folder:
             self.keys, self.socket = KeyPair("", ""), private_server_socket(context, f"ipc://{self._folder.name}/workers")
         else:
             self.keys = key_pair()
-            self.socket = server_socket(context, "tcp://127.0.0.1:0", self.keys, DOMAIN)
+            self.socket = server_socket(context, listen or "tcp://127.0.0.1:0", self.keys, DOMAIN)
         self.address = self.socket.last_endpoint.decode()
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ FORBIDDEN = {
 """What the files of a folder never import, not even inside a function."""
 SERVER = (
     *("server", "requests", "queue", "results", "supervisor", "process"),
+    *("executor", "cluster/executor", "cluster/places", "cluster/errors"),
     *("settings", "models", "library", "offering", "downloads", "wakeup", "zap", "parent"),
     *("hub/offers", "hub/store", "hub/fetch", "hub/errors"),
 )
@@ -99,7 +100,7 @@ def test_the_engine_uses_blender_for_its_panoramas_only():
 def test_the_server_never_needs_torch():
     for stem in SERVER:
         top = {module.split(".")[0] for module in imports(ROOT / "engine_server" / f"{stem}.py")}
-        assert not top & {"torch", "diffusers", "scipy", "PIL"}, stem
+        assert not top & {"torch", "diffusers", "scipy", "PIL", "ray"}, stem
 
 
 def test_the_protocol_needs_the_standard_library_numpy_and_zmq():

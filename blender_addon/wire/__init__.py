@@ -23,6 +23,7 @@ from .errors import (
 from .frames import Envelope, decode, encode
 from .home import EngineRecord, home_folder, read_engine_record
 from .image import SPACES, ChannelImage
+from .in_order import run_in_order
 from .limits import PROTOCOL
 from .messages import (
     ENDS,
@@ -109,4 +110,5 @@ __all__ = [
     "home_folder",
     "is_loopback",
     "read_engine_record",
+    "run_in_order",
 ]

@@ -7,6 +7,7 @@ Only the chosen one is imported, so that a command without torch starts without 
 COMMANDS: dict[str, str] = {
     "serve": "answer Blender: run the engine until it is stopped",
     "run": "make channels from pictures in files",
+    "batch": "have a running engine work on folders of photos or frames",
     "train": "train an autoencoder, a base or a team",
     "evaluate": "measure a team on pictures with known maps",
     "models": "list models, with licence and size; fetch and remove them",

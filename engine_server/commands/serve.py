@@ -13,6 +13,7 @@ import zmq
 
 from blender_addon.wire import WireError, full_address, home_folder
 
+from ..cluster.errors import ClusterError
 from ..logs import set_up_logging
 from ..models import FOLDERS_VARIABLE
 from ..server import Server
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     default = Settings(Path())
     parser.add_argument("--address", default=default.address, help="host:port; port 0 is any free one (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:0,cuda:1 ...: one worker each (default: cpu)")
+    parser.add_argument("--device", default="", help="cpu, cuda, cuda:0,cuda:1 ...: one worker each (default: cpu)")
     parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
     parser.add_argument("--models", type=Path, action="append", default=[], metavar="DIR", help="a folder of further teams")
     parser.add_argument("--queue", type=int, default=default.queue_limit, metavar="N", help="waiting jobs (default: %(default)s)")
@@ -40,13 +41,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end a worker that is silent for so long (default: %(default)s)",
     )
     parser.add_argument(
+        "--start-limit",
+        type=float,
+        default=default.start_limit,
+        metavar="SECONDS",
+        help="what a worker has for coming up; more for a cluster that grows on demand (default: %(default)s)",
+    )
+    parser.add_argument(
         "--drain",
         type=float,
         default=default.drain,
         metavar="SECONDS",
         help="what running jobs have when the engine is told to stop; a second signal stops at once (default: %(default)s)",
     )
+    _add_cluster_arguments(parser, default)
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+
+
+def _add_cluster_arguments(parser: argparse.ArgumentParser, default: Settings) -> None:
+    group = parser.add_argument_group("beyond one computer", "Needs the extra 'cluster', on each of them.")
+    group.add_argument(
+        "--cluster",
+        default="",
+        metavar="ADDRESS",
+        help="run jobs in the Ray cluster there (host:port, auto), or in one on this computer (local); --device is cuda or cpu",
+    )
+    group.add_argument(
+        "--workers",
+        type=int,
+        default=default.cluster_workers,
+        metavar="N",
+        help="workers of the cluster (default: one for each GPU; without GPUs one for each computer)",
+    )
+    group.add_argument(
+        "--cluster-port", type=int, default=0, metavar="PORT", help="where workers reach this engine (default: any free port)"
+    )
 
 
 def size(text: str) -> int:
@@ -62,7 +91,7 @@ def main(args: argparse.Namespace) -> int:
     set_up_logging(args.log_level)
     try:
         server = Server(_settings(args))
-    except WireError as error:
+    except (WireError, ClusterError) as error:
         return _refuse(str(error))
     except zmq.ZMQError as error:
         return _refuse(f"The engine cannot listen at {args.address}: {error.strerror}. Choose another port, or 0 for any.")
@@ -76,6 +105,11 @@ def _refuse(sentence: str) -> int:
     return 2
 
 
+def _devices(args: argparse.Namespace) -> tuple[str, ...]:
+    named = tuple(device.strip() for device in args.device.split(",") if device.strip())
+    return named if args.cluster else named or ("cpu",)
+
+
 def _settings(args: argparse.Namespace) -> Settings:
     # Workers find teams by the environment, which they inherit.
     listed = [*(str(folder.absolute()) for folder in args.models), os.environ.get(FOLDERS_VARIABLE, "")]
@@ -85,7 +119,10 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         home=home,
         address=full_address(args.address),
-        devices=tuple(device.strip() for device in args.device.split(",")),
+        devices=_devices(args),
+        cluster=args.cluster,
+        cluster_workers=args.workers,
+        cluster_port=args.cluster_port,
         models=tuple(folder.absolute() for folder in args.models),
         parent_pid=args.parent_pid,
         warm=args.warm,
@@ -94,5 +131,6 @@ def _settings(args: argparse.Namespace) -> Settings:
         memory_limit=args.memory_limit,
         queue_limit=args.queue,
         hang_limit=args.hang_limit,
+        start_limit=args.start_limit,
         drain=args.drain,
     )

@@ -5,39 +5,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from blender_addon.wire import Client, Credentials, Status, WireError, read_engine_record
+from blender_addon.wire import Status, WireError
+
+from .engine_at import add_engine_arguments, connect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("--address", help="host:port (default: the engine of this home folder)")
-    parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
-    parser.add_argument("--engine-key", metavar="KEY", help="the public key of an engine elsewhere")
+    add_engine_arguments(parser)
     parser.add_argument("--unload", action="store_true", help="end the workers, so that all their memory is free")
 
 
 def main(args: argparse.Namespace) -> int:
     """Ask and print; 2 after a sentence when the engine does not answer or refuses."""
     try:
-        with Client(_address(args), _credentials(args), name="status command") as client:
+        with connect(args, "status command") as client:
             _show(client.unload() if args.unload else client.status())
     except WireError as error:
         print(f"status: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _address(args: argparse.Namespace) -> str:
-    record = None if args.address else read_engine_record(args.home)
-    if not args.address and record is None:
-        raise WireError("No engine runs with this home folder: start one with `python -m engine_server serve`.")
-    return args.address or record.address
-
-
-def _credentials(args: argparse.Namespace) -> Credentials:
-    return Credentials.remote(args.engine_key, args.home) if args.engine_key else Credentials.local(args.home)
 
 
 def _show(status: Status) -> None:

@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import argparse
+import configparser
+import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from blender_addon.wire import Failed, JobFailed, Progress, Result, read_engine_record
 
-from .conftest import end_of, submit, until, wait_for
+from engine_server.cluster.executor import CLOSE_LIMIT
+from engine_server.commands.serve import add_arguments
+
+from .conftest import ROOT, end_of, submit, until, wait_for
 from .test_server import exists
 
 
@@ -44,3 +52,26 @@ def test_time_that_is_up_and_a_second_signal_hand_back_what_runs(launch, words, 
         assert failed.code == "engine-stopping" and "submit it again" in failed.sentence
     assert engine.process.wait(20) == 0
     wait_for(lambda: not exists(pid))
+
+
+UNIT = ROOT / "docs" / "teamwork-engine.service"
+
+
+def test_the_unit_gives_running_jobs_their_time_and_starts_what_there_is():
+    unit = configparser.ConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read(UNIT)
+    service = unit["Service"]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args(service["ExecStart"].partition(" serve ")[2].split())
+    assert service["KillMode"] == "mixed" and float(service["TimeoutStopSec"]) > args.drain + CLOSE_LIMIT
+    assert service["RestartPreventExitStatus"] == "2"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this system has no systemd")
+def test_systemd_understands_the_unit(tmp_path):
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/teamwork/bin/python", sys.executable))
+    said = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout + said.stderr) == (0, "")

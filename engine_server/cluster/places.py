@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How many workers a cluster has room for. Pure counting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Node:
+    """One computer of a cluster, by what it offers there."""
+
+    cpus: int
+    gpus: int
+
+
+def places_of(nodes: Sequence[Node], device: str, workers: int) -> list[str]:
+    """The devices for the workers: one for each GPU; where there is none, or the device is "cpu", one for each computer.
+
+    With `workers` it is so many, on GPUs at most as many as there are. It is one at least, perhaps out of reach: with a
+    worker that waits for room there is somebody to say so.
+    """
+    gpus = sum(node.gpus for node in nodes)
+    if device == "cuda" or (gpus and not device):
+        return ["cuda"] * max(1, min(workers or gpus, gpus))
+    return ["cpu"] * max(1, (workers or len(_with_cpus(nodes))) if _with_cpus(nodes) else 1)
+
+
+def cpus_each(nodes: Sequence[Node], workers: int) -> int:
+    """How many CPUs each of the workers on CPUs may ask for, so that there is room for all of them."""
+    nodes = _with_cpus(nodes)
+    if not nodes:
+        return 1
+    on_each = -(-(workers or len(nodes)) // len(nodes))
+    return max(1, min(node.cpus for node in nodes) // on_each)
+
+
+def _with_cpus(nodes: Sequence[Node]) -> list[Node]:
+    """Those that take part: a computer that carries the engine only is started with no CPUs for Ray."""
+    return [node for node in nodes if node.cpus]

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m engine_server batch`: all photos of a folder, or frames of a sequence, through a running engine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from blender_addon.wire import EngineSilent, Progress, WireError
+
+from ..batch import LAYOUTS, Batch, BatchError, Request
+from ..pictures import FORMATS
+from .engine_at import add_engine_arguments, connect
+
+AGAIN = "the same command goes on from there"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.description = (
+        "Sends every picture of a folder to a running engine, several at once, so that all of its workers have some, and"
+        " writes what it makes in the pictures' order. What is done is not done again: an interrupted run goes on."
+    )
+    parser.add_argument("task", help="material, decompose or shade")
+    parser.add_argument(
+        "--image", action="append", required=True, metavar="CHANNEL=FOLDER", help="pictures of a given channel (PNG, JPEG, .npy)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results and their records")
+    parser.add_argument("--model", default="nano", help="a model that the engine has (default: nano)")
+    parser.add_argument("--request", default="all", help="wanted channels with commas between, or all (default: all)")
+    parser.add_argument("--steps", type=int, help="denoising steps (default: the team's own)")
+    parser.add_argument("--size", type=int, help="longest side in pixels that the network sees (default: the task's own)")
+    parser.add_argument("--seed", type=int, help="seed of the noise, the same for all pictures (default: 0)")
+    parser.add_argument("--exposure", type=float, help="stops by which pictures are brightened for the network (default: 0)")
+    parser.add_argument(
+        "--folders", default=LAYOUTS[0], choices=LAYOUTS, help="a folder for each photo, or for each channel (default: photo)"
+    )
+    parser.add_argument("--format", default=FORMATS[0], choices=FORMATS, help="16-bit PNG, or exact numbers (default: png)")
+    parser.add_argument("--in-flight", type=int, default=8, metavar="N", help="pictures that the engine holds at once (default: 8)")
+    add_engine_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run; 0 when all is made, 1 when some pictures were not, 2 after a sentence on what to mend, 130 after Ctrl-C."""
+    try:
+        batch = Batch(_request(args), dict(map(_folder, args.image)), args.out, args.folders, args.format)
+        with connect(args, "batch command") as client:
+            return _report(batch, batch.run(client, in_flight=max(1, args.in_flight), on_progress=_show_stage))
+    except EngineSilent as error:
+        return _say(f"{error} What was made is kept; {AGAIN}.", 2)
+    except (BatchError, WireError, OSError) as error:
+        return _say(str(error), 2)
+    except KeyboardInterrupt:
+        return _say(f"stopped; {AGAIN}.", 130)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"batch: {sentence}", file=sys.stderr)
+    return code
+
+
+def _folder(entry: str) -> tuple[str, Path]:
+    channel, separator, folder = entry.partition("=")
+    if not separator or not folder:
+        raise BatchError(f"--image is {entry!r}; expected CHANNEL=FOLDER, for example image=photos.")
+    return channel, Path(folder)
+
+
+def _request(args: argparse.Namespace) -> Request:
+    outputs = () if args.request == "all" else tuple(name.strip() for name in args.request.split(","))
+    options: dict[str, Any] = {name: getattr(args, name) for name in ("steps", "size", "seed", "exposure")}
+    return Request(args.task, args.model, outputs, {name: value for name, value in options.items() if value is not None})
+
+
+def _report(batch: Batch, made) -> int:
+    before = sum(map(batch.done, batch.pieces))
+    numbers = {piece.name: number for number, piece in enumerate(batch.pieces, 1)}
+    if before:
+        print(f"{before} of {len(numbers)} are there already", flush=True)
+    failed = 0
+    for piece, outcome in made:
+        failed += isinstance(outcome, str)
+        what = f"failed: {outcome}" if isinstance(outcome, str) else ", ".join(map(str, outcome))
+        print(f"[{numbers[piece.name]}/{len(numbers)}] {piece.name}: {what}", flush=True)
+    return _say(f"{failed} of {len(numbers)} could not be made; {AGAIN}.", 1) if failed else 0
+
+
+def _show_stage(progress: Progress) -> None:
+    if not progress.total and progress.stage != "loading":
+        print(f"{progress.job_id}: {progress.stage}", flush=True)
