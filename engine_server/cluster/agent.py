@@ -30,7 +30,7 @@ POLL_SECONDS = 0.1
 COUNT_SECONDS = 2.0
 """How often it looks which computers are in the cluster."""
 
-GONE_SECONDS = 10.0
+GONE_SECONDS = 6.0
 """How long the cluster's head may be out of reach. Ray would wait for a minute, and meanwhile answer nothing."""
 
 Say = Callable[..., None]
