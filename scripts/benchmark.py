@@ -7,7 +7,8 @@ NAME is a module of `scripts/benchmarks`; without one, all are listed.
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# instead of this script's own folder, whose `cycles` would hide Blender's
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 if __name__ == "__main__":
     from scripts.benchmarks import main

@@ -153,6 +153,18 @@ def render_passes(scene: Any) -> dict[str, np.ndarray]:
         path.unlink(missing_ok=True)
 
 
+def render_animation(scene: Any) -> Iterator[dict[str, np.ndarray]]:
+    """Render the scene's frames in one go; then, frame by frame, what `render_passes` gives of one."""
+    import bpy
+
+    with tempfile.TemporaryDirectory(prefix="teamwork-frames-") as folder:
+        with quiet(), _multilayer(scene, Path(folder) / "frame_"):
+            scene.render.use_file_extension = True
+            bpy.ops.render.render(animation=True, scene=scene.name)
+        for path in sorted(Path(folder).glob("*.exr")):
+            yield read_passes(path)
+
+
 def _oiio() -> Any:
     """OpenImageIO as bundled with Blender, or as installed where Blender bundles none (4.2)."""
     import bpy

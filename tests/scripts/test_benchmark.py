@@ -5,14 +5,16 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from engine_server.teamwork.config import TeamConfig
 from engine_server.teamwork.layers import Adapter, Roster
-from scripts.benchmarks import benchmarks, main
+from scripts.benchmarks import benchmarks, flicker, main
 from scripts.benchmarks.teamwork import dense, row
 from scripts.environment import ROOT
+from tests.engine.conftest import models  # noqa: F401 (a fixture)
 
 TINY = ["--width", "64", "--layers", "1", "--side", "32", "--rank", "4", "--teammates", "3", "--prompt", "4"]
 
@@ -38,6 +40,35 @@ def test_the_wire_is_measured_beside_what_it_is_compared_with(tmp_path):
     goals = {each["name"].partition(": ")[2] or each["name"]: each["goal"] for each in figures if each["goal"]}
     assert list(goals.values()) == ["<= 1", ">= 0.7", ">= 10", "<= 20", "<= 5"]
     assert all(each["value"] > 0 for each in figures if each["unit"] != "%") and "throughput" in ended.stdout
+
+
+def frame(shift: int, noise: float = 0.0) -> dict[str, np.ndarray]:
+    """Passes of a picture that has moved so many pixels to the right, two in each frame."""
+    random, x = np.random.default_rng(shift), np.arange(32) - shift
+    wave = np.broadcast_to((0.5 + 0.4 * np.sin(0.5 * x))[None, :, None], (16, 32, 3))
+    values = (wave + random.normal(0.0, noise, wave.shape)).astype(np.float32)
+    vectors = np.broadcast_to(np.float32([-2, 0, -2, 0]), (16, 32, 4))
+    return {"Combined": np.abs(wave), "Neural Normal": values, "Vector": vectors}
+
+
+def test_what_moves_with_its_points_does_not_flicker_and_noise_does():
+    steady, noisy = ([frame(shift, noise) for shift in (0, 2, 4)] for noise in (0.0, 0.1))
+    assert flicker.flicker(steady, "Neural Normal") < 1e-6
+    assert flicker.flicker(noisy, "Neural Normal") == pytest.approx(0.1 * 2 / np.pi**0.5, rel=0.1)
+    assert flicker.error(steady, steady, "Combined") == 0.0
+
+
+def test_the_flicker_of_an_animation_is_measured(models, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("TEAMWORK_MODELS", str(models))
+    words = ["flicker", "--size", "24", "--frames", "2", "--truth", "1", "--model", "tiny", "--json", tmp_path / "figures.json"]
+    command = [sys.executable, "scripts/benchmark.py", *map(str, words)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    figures = {(each["way"], each["shown"]): each["flicker"] for each in json.loads((tmp_path / "figures.json").read_text())}
+    assert len(figures) == 2 + 3 * len(flicker.WAYS) and all(value > 0.0 for value in figures.values())
+    for shown in ("Neural Image", "Neural Albedo", "Neural Normal"):
+        alone, half, most = (figures[flicker.WAYS[number].name, shown] for number in (2, 3, 5))
+        assert most < half < alone
 
 
 def test_all_benchmarks_are_listed_with_what_they_measure(capsys):
