@@ -6,27 +6,68 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import bpy
+import numpy as np
+
+from . import images
 
 PARTS = ("albedo", "metalness", "diffuseshading", "residual")
+GAINS = {"albedo": "Albedo Gain", "diffuseshading": "Shading Gain", "residual": "Residual Gain"}
+"""The group's inputs, each a colour that its part is multiplied with."""
+OUTPUTS = {"albedo": "Albedo", "diffuseshading": "Shading", "residual": "Residual"}
+"""The graded parts, beside the whole."""
 STEP = 260.0
+WHITE = (1.0, 1.0, 1.0, 1.0)
 
 
-def recompose_group(name: str, images: Mapping[str, bpy.types.Image]) -> bpy.types.NodeTree | None:
+def recompose_group(name: str, pictures: Mapping[str, bpy.types.Image]) -> bpy.types.NodeTree | None:
     """A compositor node group: albedo * (1 - metalness) * diffuseshading + residual = the image, scene-linear.
 
-    Each part is an image node inside, so that albedo and shading can be graded apart before they meet. Metalness may be
-    missing (then there is none); without the other parts None is returned, since nothing could be recomposed.
+    Albedo, shading and residual are graded apart before they meet, by the group's inputs (white changes nothing) or by nodes
+    inside, where each part is an image node. Metalness may be missing (then there is none); without the other parts None
+    is returned, since nothing could be recomposed.
     """
-    if any(part not in images for part in PARTS if part != "metalness"):
+    if any(part not in pictures for part in PARTS if part != "metalness"):
         return None
     tree = bpy.data.node_groups.new(name, "CompositorNodeTree")
-    tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-    parts = {part: _image(tree, images[part], row) for row, part in enumerate(PARTS) if part in images}
-    total = _recomposed(tree, parts)
-    output = tree.nodes.new("NodeGroupOutput")
-    output.location = (5 * STEP, 0)
-    tree.links.new(total, output.inputs[0])
+    gains = _gains(tree)
+    parts = {part: _image(tree, pictures[part], row) for row, part in enumerate(PARTS) if part in pictures}
+    graded = parts | {part: _mix(tree, "MULTIPLY", parts[part], gain, (1, row)) for row, (part, gain) in enumerate(gains.items())}
+    _put_out(tree, {"image": _recomposed(tree, graded)} | graded)
     return tree
+
+
+def _gains(tree: bpy.types.NodeTree) -> dict[str, bpy.types.NodeSocket]:
+    """The group's inputs, by part."""
+    for title in GAINS.values():
+        socket = tree.interface.new_socket(title, in_out="INPUT", socket_type="NodeSocketColor")
+        socket.default_value = WHITE
+    node = tree.nodes.new("NodeGroupInput")
+    node.location = (0, 600)
+    return {part: node.outputs[index] for index, part in enumerate(GAINS)}
+
+
+def _put_out(tree: bpy.types.NodeTree, values: Mapping[str, bpy.types.NodeSocket]) -> None:
+    shown = {"image": "Image"} | OUTPUTS
+    for title in shown.values():
+        tree.interface.new_socket(title, in_out="OUTPUT", socket_type="NodeSocketColor")
+    node = tree.nodes.new("NodeGroupOutput")
+    node.location = (6 * STEP, 0)
+    for index, part in enumerate(shown):
+        tree.links.new(values[part], node.inputs[index])
+
+
+def exact_residual(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The residual, H x W x 3, with which albedo and metalness add up to the image as they are stored, not as they were made.
+
+    What rounding to 8 bits takes from albedo * (1 - metalness) is added to the residual, which is kept in floats.
+    """
+    stored = {part: images.as_stored(values, part) for part, values in outputs.items()}
+    lost = _diffuse(outputs) - _diffuse(stored)
+    return (outputs["residual"] + lost * outputs["diffuseshading"]).astype(np.float32)
+
+
+def _diffuse(parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    return parts["albedo"] * (1.0 - parts["metalness"]) if "metalness" in parts else parts["albedo"]
 
 
 def _image(tree: bpy.types.NodeTree, image: bpy.types.Image, row: int) -> bpy.types.NodeSocket:
@@ -39,17 +80,17 @@ def _image(tree: bpy.types.NodeTree, image: bpy.types.Image, row: int) -> bpy.ty
 def _recomposed(tree: bpy.types.NodeTree, parts: Mapping[str, bpy.types.NodeSocket]) -> bpy.types.NodeSocket:
     diffuse = parts["albedo"]
     if "metalness" in parts:
-        kept = _mix(tree, "SUBTRACT", (1.0, 1.0, 1.0, 1.0), parts["metalness"], 1)
-        diffuse = _mix(tree, "MULTIPLY", diffuse, kept, 2)
-    return _mix(tree, "ADD", _mix(tree, "MULTIPLY", diffuse, parts["diffuseshading"], 3), parts["residual"], 4)
+        kept = _mix(tree, "SUBTRACT", WHITE, parts["metalness"], (2, 1))
+        diffuse = _mix(tree, "MULTIPLY", diffuse, kept, (3, 0))
+    return _mix(tree, "ADD", _mix(tree, "MULTIPLY", diffuse, parts["diffuseshading"], (4, 0)), parts["residual"], (5, 0))
 
 
-def _mix(tree: bpy.types.NodeTree, operation: str, first, second, column: int) -> bpy.types.NodeSocket:
+def _mix(tree: bpy.types.NodeTree, operation: str, first, second, place: tuple[int, int]) -> bpy.types.NodeSocket:
     """A colour operation on two values. The compositor lost its own mix node in 5.0; the shaders' works there."""
     shared = hasattr(bpy.types, "ShaderNodeMix") and bpy.app.version >= (5, 0, 0)
     node = tree.nodes.new("ShaderNodeMix" if shared else "CompositorNodeMixRGB")
     node.blend_type = operation
-    node.location = (column * STEP, 100)
+    node.location = (place[0] * STEP, 100 - place[1] * STEP)
     if shared:
         node.data_type = "RGBA"
     factor, one, two, result = _mix_sockets(node)

@@ -15,6 +15,9 @@ Arrays have their rows from the top, H x W x C float32; colour is scene-linear R
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +25,21 @@ import bpy
 import numpy as np
 
 from .colour import finite, linear_to_srgb, srgb_to_linear
-from .png import encode_png
+from .png import encode_png, levels
 
 SRGB, LINEAR, DATA = "sRGB", "Linear Rec.709", "Non-Color"
 LARGEST_SIDE = 16384
+FLOATS = {
+    "media_type": "IMAGE",
+    "file_format": "OPEN_EXR",
+    "color_management": "FOLLOW_SCENE",
+    "color_depth": "32",
+    "color_mode": "RGB",
+    "exr_codec": "ZIP",
+}
+"""Settings of a file that keeps every value, in the order in which Blender takes them; the first is there since 5.0."""
+RENDER, RENDER_NAME = "RENDER_RESULT", "Render Result"
+NOTHING_RENDERED = "Nothing has been rendered yet: render first, or choose another image."
 
 
 class ImageError(Exception):
@@ -80,9 +94,13 @@ def load(path: str | Path) -> bpy.types.Image:
 def read(image: bpy.types.Image) -> np.ndarray:
     """H x W x 3 (H x W x 1 for an image with one component) float32, rows from the top.
 
-    Colour comes scene-linear, images tagged Non-Color as they are; alpha is dropped, NaN and infinities become 0.
-    Raises `ImageError` for an image without pixels or one that is too large.
+    Colour comes scene-linear, images tagged Non-Color as they are; alpha is dropped, NaN and infinities become 0. Of the
+    last render it is what was rendered, without the view transform. Raises `ImageError` for an image without pixels or one
+    that is too large.
     """
+    if image.type == RENDER:
+        with rendered(image) as file:
+            return read(file)
     width, height = image.size
     if width == 0 or height == 0:
         raise ImageError(f"The image {image.name} has no pixels: save or reload it first, or choose another.")
@@ -93,6 +111,45 @@ def read(image: bpy.types.Image) -> np.ndarray:
     values = stored.reshape(height, width, image.channels)[::-1]
     values = finite(values[..., :3] if image.channels >= 3 else values[..., :1])
     return np.ascontiguousarray(_linear(values, image))
+
+
+@contextmanager
+def rendered(result: bpy.types.Image) -> Iterator[bpy.types.Image]:
+    """The last render as an image that has pixels, for a while: Blender gives those of the result itself to nobody.
+
+    It goes through a file of floats. Blender writes it by the settings of the scene that was rendered, by no other's; they
+    come back as they were. Raises `ImageError` when nothing of this scene has been rendered yet.
+    """
+    scene = bpy.context.scene
+    with tempfile.TemporaryDirectory(prefix="teamwork-render-") as folder:
+        path = Path(folder) / "render.exr"
+        try:
+            with _writing_floats(scene.render.image_settings):
+                result.save_render(str(path), scene=scene)
+            image = bpy.data.images.load(str(path))
+        except RuntimeError as error:
+            raise ImageError(NOTHING_RENDERED) from error
+        try:
+            yield image
+        finally:
+            bpy.data.images.remove(image)
+
+
+@contextmanager
+def _writing_floats(settings: bpy.types.ImageFormatSettings) -> Iterator[None]:
+    """Exactly what was rendered, scene-linear, and then whatever the user has chosen."""
+    names = [name for name in FLOATS if hasattr(settings, name)]
+    kept = {name: getattr(settings, name) for name in names}
+    try:
+        _set(settings, {name: FLOATS[name] for name in names})
+        yield
+    finally:
+        _set(settings, kept)
+
+
+def _set(owner: bpy.types.bpy_struct, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        setattr(owner, name, value)
 
 
 def _linear(values: np.ndarray, image: bpy.types.Image) -> np.ndarray:
@@ -123,6 +180,16 @@ def _create_png(name: str, values: np.ndarray, storage: Storage) -> bpy.types.Im
 def _stored(values: np.ndarray, storage: Storage) -> np.ndarray:
     values = values * 0.5 + 0.5 if storage.signed else values
     return linear_to_srgb(np.clip(values, 0.0, 1.0)) if storage.space == SRGB else values
+
+
+def as_stored(array: np.ndarray, channel: str) -> np.ndarray:
+    """What is left of wire values of a channel when `create` has stored them in as many bits as it does."""
+    storage, values = STORAGE.get(channel, PLAIN), finite(array)
+    if not storage.bits:
+        return values
+    kept = levels(_stored(values, storage), storage.bits) / np.float32(2**storage.bits - 1)
+    kept = srgb_to_linear(kept) if storage.space == SRGB else kept
+    return kept * 2.0 - 1.0 if storage.signed else kept
 
 
 def _create_float(name: str, values: np.ndarray) -> bpy.types.Image:
@@ -158,6 +225,8 @@ def _displayed(image: bpy.types.Image) -> bytes:
 def find(name: str) -> bpy.types.Image:
     """The image datablock of that name; raises `ImageError` if it is gone."""
     image = bpy.data.images.get(name)
+    if image is None and name == RENDER_NAME:
+        raise ImageError(NOTHING_RENDERED)
     if image is None:
         raise ImageError(f"There is no image named {name!r} any more: choose another.")
     return image

@@ -19,12 +19,16 @@ UP = 2
 def encode_png(values: np.ndarray, bits: int = 8) -> bytes:
     """H x W x 1, 3 or 4 values in 0..1, rows from the top, as the bytes of a PNG file of 8 or 16 bits."""
     height, width, components = values.shape
-    largest = 2**bits - 1
-    pixels = (np.clip(values, 0.0, 1.0) * largest + 0.5).astype(">u2" if bits == 16 else "u1")
+    pixels = levels(values, bits).astype(">u2" if bits == 16 else "u1")
     rows = np.ascontiguousarray(pixels).reshape(height, -1).view(np.uint8)
     header = struct.pack(">IIBBBBB", width, height, bits, COLOUR_TYPES[components], 0, 0, 0)
     body = zlib.compress(_filtered(rows), 4)
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def levels(values: np.ndarray, bits: int) -> np.ndarray:
+    """Values in 0..1 as the whole numbers that so many bits hold; what lies outside is clipped."""
+    return np.floor(np.clip(values, 0.0, 1.0) * (2**bits - 1) + 0.5)
 
 
 def _filtered(rows: np.ndarray) -> bytes:

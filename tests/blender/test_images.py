@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blender_addon import images
+from blender_addon import capture, images
 from blender_addon.colour import linear_to_srgb, srgb_to_linear
 from blender_addon.png import encode_png
+from tests.blender.conftest import looking_down, plane, principled, snapshot
 
 TOLERANCE = {"albedo": 0.005, "roughness": 0.0021, "normals": 2e-5, "height": 1e-5, "image": 0.0, "residual": 0.0, "depth": 0.0}
 
@@ -109,3 +110,27 @@ def test_srgb_both_ways():
     light = np.linspace(-0.5, 4, 1000, dtype=np.float32)
     assert np.allclose(srgb_to_linear(linear_to_srgb(light)), light, atol=1e-5)
     assert srgb_to_linear(np.float32(0.04045)) == pytest.approx(0.0031308, abs=1e-6)
+
+
+# ---- the last render -------------------------------------------------------------------------------------------------
+
+
+def test_the_last_render_is_read_as_it_was_made_and_nothing_is_changed(scene):
+    plane(principled("Paint", Base_Color=(0.8, 0.3, 0.1, 1.0)))
+    looking_down(scene)
+    scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 1, False
+    scene.view_settings.exposure, scene.view_settings.view_transform = 2.0, "Standard"
+    scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "JPEG", "BW"
+    combined = capture.render(scene)["Combined"][..., :3]
+    bpy.ops.render.render()
+    before, pictures = snapshot(scene), len(bpy.data.images)
+    result, settings = bpy.data.images["Render Result"], scene.render.image_settings
+    kept = {p.identifier: getattr(settings, p.identifier) for p in settings.bl_rna.properties if p.type == "ENUM"}
+    assert np.allclose(images.read(result), combined, rtol=1e-5) and combined.std() > 0.01
+    assert snapshot(scene) == before and len(bpy.data.images) == pictures
+    assert {name: getattr(settings, name) for name in kept} == kept
+
+
+def test_before_the_first_render_there_is_none(scene):
+    with pytest.raises(images.ImageError, match="render first"):
+        images.find("Render Result")

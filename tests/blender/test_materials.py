@@ -85,12 +85,19 @@ def parts(random) -> dict:
     return {n: images.create(n, array, n) for n, array in arrays.items()}
 
 
-def test_the_compositor_recomposes_the_image(scene, random, tmp_path):
-    made = parts(random)
+@pytest.mark.parametrize("shown", ["Image", "Albedo", "Shading", "Residual"])
+@pytest.mark.parametrize("graded", [False, True])
+def test_the_compositor_recomposes_the_image(scene, random, tmp_path, graded, shown):
+    made, white = parts(random), (1.0, 1.0, 1.0)
+    gains = [(0.5, 1.0, 2.0), (3.0, 2.0, 1.0), (0.0, 1.5, 1.0)] if graded else [white] * 3
     tree, end = compositor(scene)
     node = tree.nodes.new("CompositorNodeGroup")
     node.node_tree = compositing.recompose_group("whole", made)
-    tree.links.new(node.outputs[0], end)
+    for name, gain in zip(("Albedo Gain", "Shading Gain", "Residual Gain"), gains, strict=True):
+        if graded:
+            node.inputs[name].default_value = (*gain, 1.0)
+        assert tuple(node.inputs[name].default_value)[:3] == gain, "white changes nothing"
+    tree.links.new(node.outputs[shown], end)
     scene.render.engine, scene.cycles.samples = "CYCLES", 1
     scene.render.resolution_x = scene.render.resolution_y = 16
     file_format(scene, "OPEN_EXR")
@@ -98,7 +105,9 @@ def test_the_compositor_recomposes_the_image(scene, random, tmp_path):
     looking_down(scene)
     bpy.ops.render.render(write_still=True)
     arrays = {n: images.read(image) for n, image in made.items()}
-    expected = arrays["albedo"] * (1 - arrays["metalness"]) * arrays["diffuseshading"] + arrays["residual"]
+    albedo, shading, residual = (arrays[n] * gain for n, gain in zip(("albedo", "diffuseshading", "residual"), gains, strict=True))
+    whole = albedo * (1 - arrays["metalness"]) * shading + residual
+    expected = {"Image": whole, "Albedo": albedo, "Shading": shading, "Residual": residual}[shown]
     assert np.allclose(images.read(images.load(tmp_path / "whole.exr")), expected, atol=1e-3)
 
 

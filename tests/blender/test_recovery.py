@@ -109,6 +109,7 @@ def test_results_for_other_files_are_offered(engine, photo):  # noqa: F811
 
 def test_offered_results_can_be_forgotten(engine, photo):  # noqa: F811
     from blender_addon import recovery
+    from blender_addon.engine import LINK
 
     job_id = earlier("", photo, "closed")
     connect()
@@ -117,7 +118,7 @@ def test_offered_results_can_be_forgotten(engine, photo):  # noqa: F811
     with engine.client() as client:
         wait_for(lambda: job_id not in [each.job_id for each in client.jobs()])
     connect()
-    drain_until(lambda: blender_addon.engine.LINK.welcome)
+    drain_until(lambda: LINK.welcome)
     assert not recovery.State.offered and not bpy.data.materials
 
 
