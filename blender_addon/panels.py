@@ -160,6 +160,7 @@ class _Render(_Task):
     def draw(self, context: bpy.types.Context) -> None:
         """Samples and button."""
         self.layout.use_property_split = True
+        self.layout.prop(context.scene.teamwork, "view")
         self.layout.prop(context.scene.teamwork, "samples")
         self.draw_button(context, "teamwork.neural_render", "Render", "RENDER_STILL", needs_picture=False)
         render = context.scene.render

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from . import capture, surfaces
 from .colour import finite
+from .viewpoint import View, camera_of
 from .wire import ChannelImage
 
 COLOUR, DATA, CAMERA_NORMAL = "scene-linear", "data", "camera-normal"
@@ -39,15 +41,20 @@ class PassError(Exception):
 
 
 def render_channels(
-    scene: bpy.types.Scene, *, samples: int = 4, resolution: tuple[int, int] | None = None, denoise: bool = False
+    scene: bpy.types.Scene,
+    *,
+    samples: int = 4,
+    resolution: tuple[int, int] | None = None,
+    denoise: bool = False,
+    view: View | None = None,
 ) -> dict[str, ChannelImage]:
-    """G-buffers of the scene's camera view: image (as noisy as `samples` make it), albedo, roughness, metalness,
+    """G-buffers of what the scene's camera sees, or a `view`: image (as noisy as `samples` make it), albedo, roughness, metalness,
     normals (camera space, OpenGL) and depth (metres, 1e10 where there is no surface).
 
     `resolution` is (width, height), by default the scene's. Raises `PassError` when there is no camera, or the render
     settings are ones that have no channels (stereo).
     """
-    return _channels(scene, _render(scene, samples, resolution, denoise, GEOMETRY))
+    return _channels(*_render(scene, samples, resolution, denoise, GEOMETRY, view))
 
 
 def render_truth(
@@ -56,12 +63,12 @@ def render_truth(
     """As `render_channels`, with Cycles' own decomposition: diffuseshading (light that arrives for diffuse reflection)
     and residual, so that image = diffuse colour * diffuseshading + residual, and that diffuse colour as `diffuse`.
     """
-    arrays = _render(scene, samples, resolution, denoise, GEOMETRY + LIGHT)
+    arrays, camera = _render(scene, samples, resolution, denoise, GEOMETRY + LIGHT)
     light = find(arrays, "diffuse_direct") + find(arrays, "diffuse_indirect")
     diffuse, shading = finite(find(arrays, "diffuse_colour")), finite(light)
     residual = finite(find(arrays, "image")[..., :3]) - diffuse * shading
     parts = {"diffuse": diffuse, "diffuseshading": shading, "residual": residual}
-    return _channels(scene, arrays) | {name: ChannelImage(part, COLOUR) for name, part in parts.items()}
+    return _channels(arrays, camera) | {name: ChannelImage(part, COLOUR) for name, part in parts.items()}
 
 
 def find(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -72,10 +79,10 @@ def find(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return found
 
 
-def _channels(scene: bpy.types.Scene, arrays: dict[str, np.ndarray]) -> dict[str, ChannelImage]:
+def _channels(arrays: dict[str, np.ndarray], camera: Matrix) -> dict[str, ChannelImage]:
     depth = find(arrays, "depth")[..., :1]
     aovs = {name: finite(arrays[surfaces.PREFIX + name]) for name in surfaces.AOVS}
-    normals = camera_normals(find(arrays, "normals"), scene.camera.matrix_world)
+    normals = camera_normals(find(arrays, "normals"), camera)
     return {
         "image": ChannelImage(finite(find(arrays, "image")[..., :3]), COLOUR),
         "albedo": ChannelImage(np.ascontiguousarray(aovs["albedo"][..., :3]), COLOUR),
@@ -97,15 +104,31 @@ def camera_normals(world: np.ndarray, camera_matrix) -> np.ndarray:
     return np.where(length > 1e-6, turned / np.maximum(length, 1e-6), (0.0, 0.0, 1.0)).astype(np.float32)
 
 
-def _render(scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    check(scene)
-    with _copied(scene) as copy:
+def _render(
+    scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...], view: View | None = None
+) -> tuple[dict[str, np.ndarray], Matrix]:
+    """The passes, and where the camera stood."""
+    with _copied(scene) as copy, _seen(copy, view):
+        check(copy)
         _set_up(copy, samples, resolution, denoise, wanted)
         with surfaces.tapped(surfaces.materials_of(copy)):
             try:
-                return capture.render(copy)
+                return capture.render(copy), copy.camera.matrix_world.copy()
             except capture.CaptureError as error:
                 raise PassError(str(error)) from error
+
+
+@contextmanager
+def _seen(scene: bpy.types.Scene, view: View | None) -> Iterator[None]:
+    """The scene's own camera, or one in its place that sees what a viewport shows."""
+    if view is None:
+        yield
+        return
+    render = scene.render
+    aspect = render.resolution_x * render.pixel_aspect_x / (render.resolution_y * render.pixel_aspect_y)
+    with camera_of(view, aspect) as camera:
+        scene.camera = camera
+        yield
 
 
 def check(scene: bpy.types.Scene) -> None:

@@ -8,6 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 
 from .engine import LINK
 from .operators.material import CHANNELS
+from .operators.neural_render import VIEWS
 
 
 def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context, typed: str) -> list[str]:
@@ -31,6 +32,7 @@ class TeamworkSettings(bpy.types.PropertyGroup):
         default={name for name, _, _ in CHANNELS},
     )
     apply: BoolProperty(name="Put on Active Object", description="Put the material into the active slot", default=True)
+    view: EnumProperty(name="View", description="From where the scene is rendered", items=VIEWS)
     samples: IntProperty(name="Samples", description="Cycles samples for the passes", min=1, max=4096, default=4)
 
 

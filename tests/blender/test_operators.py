@@ -101,6 +101,18 @@ def test_a_scene_is_shaded_and_left_as_it_was():
     assert snapshot(scene) == before
 
 
+def test_a_scene_without_a_camera_is_shaded_as_the_viewport_shows_it():
+    scene = scene_with_camera()
+    bpy.data.objects.remove(scene.camera)
+    before = snapshot(scene)
+    window = bpy.context.window_manager.windows[0]
+    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    area.spaces.active.region_3d.view_perspective = "PERSP"
+    with bpy.context.temp_override(window=window, area=area):
+        bpy.ops.teamwork.neural_render(model="tiny", samples=1)
+    assert tuple(bpy.data.images["Neural Render"].size) == (16, 16) and snapshot(scene) == before
+
+
 def test_what_was_made_is_there_after_saving_and_loading(photo, tmp_path, cube):
     bpy.ops.teamwork.material_from_image(filepath=str(photo), model="tiny", apply=True)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))

@@ -205,7 +205,7 @@ def test_an_interrupted_script_ends_the_render_and_the_engine_s_job(scene):
         with render_layer.connect() as client:  # before the job has begun: it takes seconds only
             ready.set()
             wait_for(lambda: "running" in (job.state for job in client.jobs()))
-        os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
 
     turn_on(scene.view_layers[0], "image")
     bpy.ops.teamwork.test_engine()

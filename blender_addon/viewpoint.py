@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a 3D viewport shows, as a camera that is there for one render."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import bpy
+from mathutils import Matrix
+
+HALF_SENSOR = 36.0
+"""Millimetres: half of the sensor that Blender's viewports have along their longer side."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a viewport looks from, and how far it sees from its middle to its sides: the half width and height of what it
+    shows at the distance 1 or, `orthographic`, in metres."""
+
+    matrix: Matrix
+    half: tuple[float, float]
+    orthographic: bool
+    clip: tuple[float, float]
+
+
+def shown(area: bpy.types.Area | None) -> View | None:
+    """What a viewport shows; None when it looks through the scene's camera, or the area is no viewport."""
+    space = area.spaces.active if area is not None and area.type == "VIEW_3D" else None
+    seen = space.region_3d if space is not None else None
+    if seen is None or seen.view_perspective == "CAMERA":
+        return None
+    region = next(each for each in area.regions if each.type == "WINDOW")
+    orthographic = seen.view_perspective == "ORTHO"
+    longer = HALF_SENSOR / space.lens * (seen.view_distance if orthographic else 1.0)
+    sides = max(region.width, region.height, 1)
+    half = longer * region.width / sides, longer * region.height / sides
+    turned = Matrix.Translation(seen.view_location) @ seen.view_rotation.to_matrix().to_4x4()
+    matrix = turned @ Matrix.Translation((0.0, 0.0, seen.view_distance))
+    return View(matrix, half, orthographic, (space.clip_start, space.clip_end))
+
+
+@contextmanager
+def camera_of(view: View, aspect: float) -> Iterator[bpy.types.Object]:
+    """A camera that sees all that the viewport shows in a picture whose width is `aspect` times its height.
+
+    Nobody else sees it: it is in no collection.
+    """
+    data = bpy.data.cameras.new("Teamwork View")
+    camera = bpy.data.objects.new("Teamwork View", data)
+    try:
+        camera.matrix_world = view.matrix
+        data.sensor_fit = "HORIZONTAL"
+        data.clip_start, data.clip_end = view.clip
+        half = max(view.half[0], view.half[1] * aspect)
+        if view.orthographic:
+            data.type, data.ortho_scale = "ORTHO", 2.0 * half
+            data.clip_start = -view.clip[1]  # a viewport without perspective shows what is behind it, too
+        else:
+            data.angle = 2.0 * math.atan(half)
+        yield camera
+    finally:
+        bpy.data.objects.remove(camera)
+        bpy.data.cameras.remove(data)
