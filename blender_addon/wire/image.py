@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import ProtocolError
 from .limits import MAX_COMPONENTS, MAX_PIXELS, MAX_SIDE
+from .schema import shown
 
 SPACES = ("scene-linear", "data", "tangent-normal", "camera-normal")
 """What the numbers of an image mean; `PROTOCOL.md` defines each."""
@@ -36,17 +37,17 @@ class ChannelImage:
 def check_image(dtype: str, shape: tuple[int, ...], space: str, where: str) -> None:
     """Raise `ProtocolError` unless an image may have this description."""
     if dtype not in DTYPES:
-        raise ProtocolError(f"{where} is of type {dtype}; expected float32 or float16.")
+        raise ProtocolError(f"{where} is of type {shown(dtype)}; expected float32 or float16.")
     if len(shape) != 3 or not 1 <= shape[2] <= MAX_COMPONENTS:
         raise ProtocolError(f"{where} has the shape {_shape(shape)}; expected height x width x 1..{MAX_COMPONENTS}.")
     if not all(1 <= side <= MAX_SIDE for side in shape[:2]) or shape[0] * shape[1] > MAX_PIXELS:
         raise ProtocolError(
-            f"{where} is {shape[0]} high and {shape[1]} wide; expected 1 .. {MAX_SIDE} each way"
+            f"{where} has the shape {_shape(shape)}; expected 1 .. {MAX_SIDE} each way"
             f" and at most {MAX_PIXELS} pixels."
         )
     if space not in SPACES:
-        raise ProtocolError(f"{where} has the space {space!r}; expected one of {', '.join(SPACES)}.")
+        raise ProtocolError(f"{where} has the space {shown(space)}; expected one of {', '.join(SPACES)}.")
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "of a single number"
+    return shown(" x ".join(map(str, shape)))[1:-1] if shape else "of a single number"

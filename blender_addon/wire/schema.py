@@ -72,16 +72,16 @@ def check(hint: Any, value: Any, where: str) -> None:
     elif hint in _SCALARS:
         _check_scalar(hint, _SCALARS[hint], value, where)
     elif not isinstance(value, hint):
-        raise ProtocolError(f"{where} is {_shown(value)}; expected {describe(hint)}.")
+        raise ProtocolError(f"{where} is {shown(value)}; expected {describe(hint)}.")
 
 
 def _check_scalar(kind: type, rule: Text | Span | None, value: Any, where: str) -> None:
     if not _is_a(kind, value):
-        raise ProtocolError(f"{where} is {_shown(value)}; expected {describe(kind)}.")
+        raise ProtocolError(f"{where} is {shown(value)}; expected {describe(kind)}.")
     if isinstance(rule, Text):
         _check_text(rule, value, where)
     elif isinstance(rule, Span) and not (math.isfinite(value) and rule.least <= value <= rule.most):
-        raise ProtocolError(f"{where} is {_shown(value)}; expected {_range(rule)}.")
+        raise ProtocolError(f"{where} is {shown(value)}; expected {_range(rule)}.")
 
 
 def _range(rule: Span) -> str:
@@ -99,9 +99,9 @@ def _check_text(rule: Text, value: str, where: str) -> None:
     if len(value) > rule.most:
         raise ProtocolError(f"{where} has {len(value)} characters; at most {rule.most} are allowed.")
     if not value.isprintable():
-        raise ProtocolError(f"{where} holds a character that cannot be printed: {_shown(value)}.")
+        raise ProtocolError(f"{where} holds a character that cannot be printed: {shown(value)}.")
     if rule.pattern and not re.fullmatch(rule.pattern, value):
-        raise ProtocolError(f"{where} is {_shown(value)}; expected a name such as 'normals' (letters, digits, . _ : -).")
+        raise ProtocolError(f"{where} is {shown(value)}; expected a name such as 'normals' (letters, digits, . _ : -).")
 
 
 def _check_union(options: tuple[Any, ...], value: Any, where: str) -> None:
@@ -111,7 +111,7 @@ def _check_union(options: tuple[Any, ...], value: Any, where: str) -> None:
         if option is not type(None) and _may_be(option, value):
             return check(option, value, where)
     expected = " or ".join(describe(option) for option in options)
-    raise ProtocolError(f"{where} is {_shown(value)}; expected {expected}.")
+    raise ProtocolError(f"{where} is {shown(value)}; expected {expected}.")
 
 
 def _may_be(hint: Any, value: Any) -> bool:
@@ -121,7 +121,7 @@ def _may_be(hint: Any, value: Any) -> bool:
 
 def _check_items(item: Any, value: Any, where: str) -> None:
     if not isinstance(value, tuple):
-        raise ProtocolError(f"{where} is {_shown(value)}; expected a tuple.")
+        raise ProtocolError(f"{where} is {shown(value)}; expected a tuple.")
     _check_length(value, where)
     for index, entry in enumerate(value):
         check(item, entry, f"{where}[{index}]")
@@ -129,11 +129,11 @@ def _check_items(item: Any, value: Any, where: str) -> None:
 
 def _check_mapping(key: Any, item: Any, value: Any, where: str) -> None:
     if not isinstance(value, dict):
-        raise ProtocolError(f"{where} is {_shown(value)}; expected a dictionary.")
+        raise ProtocolError(f"{where} is {shown(value)}; expected a dictionary.")
     _check_length(value, where)
     for name, entry in value.items():
-        check(key, name, f"the name {_shown(name)} in {where}")
-        check(item, entry, f"{where}[{name!r}]")
+        check(key, name, f"the name {shown(name)} in {where}")
+        check(item, entry, f"{where}[{shown(name)}]")
 
 
 def _check_length(value: tuple | list | dict, where: str) -> None:
@@ -152,7 +152,7 @@ def build(hint: Any, value: Any, where: str, leaf: Callable[[type, dict, str], A
         return tuple(build(get_args(hint)[0], entry, f"{where}[{i}]", leaf) for i, entry in enumerate(value))
     if origin is dict:
         _expect(dict, value, where)
-        return {name: build(get_args(hint)[1], entry, f"{where}[{name!r}]", leaf) for name, entry in value.items()}
+        return {name: build(get_args(hint)[1], entry, f"{where}[{shown(name)}]", leaf) for name, entry in value.items()}
     if origin in (Union, types.UnionType) and value is not None:
         kinds = [option for option in get_args(hint) if dataclasses.is_dataclass(option)]
         return build(kinds[0], value, where, leaf) if kinds else value
@@ -164,7 +164,7 @@ def build(hint: Any, value: Any, where: str, leaf: Callable[[type, dict, str], A
 
 def _expect(kind: type, value: Any, where: str) -> None:
     if not isinstance(value, kind):
-        raise ProtocolError(f"{where} is {_shown(value)}; expected {'a list' if kind is list else 'an object'}.")
+        raise ProtocolError(f"{where} is {shown(value)}; expected {'a list' if kind is list else 'an object'}.")
     _check_length(value, where)
 
 
@@ -198,7 +198,7 @@ def describe(hint: Any) -> str:
     return names.get(hint, hint.__name__)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value of unknown size and content, short enough for a sentence."""
     if isinstance(value, (str, int, float, bool, type(None))):
         text = repr(value)
