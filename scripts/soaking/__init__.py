@@ -38,7 +38,8 @@ def main(argv: Sequence[str]) -> int:
     options = arguments().parse_args(argv)
     kills = tuple(filter(None, options.kill.split(","))) if options.kill != "nothing" else ()
     if unknown := set(kills) - set(KILLS):
-        print(f"soak.py: --kill does not know {', '.join(sorted(unknown))}; expected some of {', '.join(KILLS)}, or nothing.", file=sys.stderr)
+        expected = f"expected some of {', '.join(KILLS)}, or nothing"
+        print(f"soak.py: --kill does not know {', '.join(sorted(unknown))}; {expected}.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="teamwork-soak-", ignore_cleanup_errors=True) as folder:
         figures = soak(Path(folder), options, kills)
@@ -58,4 +59,5 @@ def table(figures: dict) -> str:
     ]
     verdict = [f"  {fault}" for fault in figures["faults"]] or ["  none"]
     head = f"{figures['jobs']} jobs in {figures['seconds']:.0f} s; killed: {killed}"
-    return "\n".join([head, "ends:", *ends, "memory (the first and last processes of their kind):", *memory, "lost, wrong or twice:", *verdict])
+    told = [head, "ends:", *ends, "memory (the first and last processes of their kind):", *memory]
+    return "\n".join([*told, "lost, wrong or twice:", *verdict])
