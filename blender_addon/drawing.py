@@ -40,7 +40,10 @@ def draw_next_step(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
 def fill(operator: bpy.types.OperatorProperties, settings, picture: bpy.types.Image | None = None) -> None:
     """Give an operator those of its properties that the panel's settings have, and the picture."""
     for name in set(settings.bl_rna.properties.keys()) & set(operator.bl_rna.properties.keys()) - {"rna_type", "name"}:
-        setattr(operator, name, getattr(settings, name))
+        value = getattr(settings, name)
+        if settings.bl_rna.properties[name].type == "POINTER":
+            value = value.name if value else ""
+        setattr(operator, name, value)
     if picture is not None:
         operator.image = picture.name
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from .colour import finite, linear_to_srgb, srgb_to_linear
 from .png import encode_png, levels
+from .wire import ChannelImage
 
 SRGB, LINEAR, DATA = "sRGB", "Linear Rec.709", "Non-Color"
 LARGEST_SIDE = 16384
@@ -160,6 +161,29 @@ def _linear(values: np.ndarray, image: bpy.types.Image) -> np.ndarray:
     return srgb_to_linear(values)
 
 
+def read_channel(image: bpy.types.Image, channel: str) -> ChannelImage:
+    """An image of the user as a channel: colour scene-linear, as Blender shows it; data and normals (0..1 in the file) as
+    the numbers of the file, also when Blender took them for colour. Raises `ImageError` as `read` does."""
+    storage = STORAGE.get(channel, PLAIN)
+    values = read(image)
+    if storage.space != DATA:
+        return ChannelImage(values, "scene-linear")
+    values = values if shows_numbers(image) else linear_to_srgb(values)
+    if storage.signed:
+        return ChannelImage(_three(values) * 2.0 - 1.0, "tangent-normal")
+    return ChannelImage(np.ascontiguousarray(values[..., :1]), "data")
+
+
+def _three(values: np.ndarray) -> np.ndarray:
+    return values if values.shape[-1] == 3 else values.repeat(3, axis=-1)
+
+
+def shows_numbers(image: bpy.types.Image) -> bool:
+    """Does Blender give shaders the numbers of the file, without taking them for colours?"""
+    space = image.colorspace_settings
+    return space.is_data or "linear" in space.name.lower()
+
+
 def create(name: str, array: np.ndarray, channel: str) -> bpy.types.Image:
     """A new image, packed into the .blend file, from H x W x 1 or 3 wire values of a channel (`STORAGE` says how)."""
     storage = STORAGE.get(channel, PLAIN)
@@ -220,6 +244,64 @@ def _displayed(image: bpy.types.Image) -> bytes:
     values = read(image)
     shown = values if image.colorspace_settings.is_data else linear_to_srgb(np.clip(values, 0.0, 1.0))
     return encode_png(shown)
+
+
+def alpha(image: bpy.types.Image) -> np.ndarray:
+    """H x W x 1, 0 where an image is transparent, rows from the top. Raises `ImageError` as `read` does."""
+    read(image)
+    return np.ascontiguousarray(_stored_values(image)[..., 3:])
+
+
+def _stored_values(image: bpy.types.Image) -> np.ndarray:
+    """H x W x 4 as Blender holds them, rows from the top."""
+    width, height = image.size
+    pixels = np.empty(width * height * image.channels, np.float32)
+    image.pixels.foreach_get(pixels)
+    pixels = pixels.reshape(height, width, image.channels)[::-1]
+    whole = np.ones((height, width, 4), np.float32)
+    whole[..., :3] = pixels[..., :3] if image.channels >= 3 else pixels[..., :1]
+    whole[..., 3:] = pixels[..., 3:4] if image.channels == 4 else 1.0
+    return whole
+
+
+def rewritten(image: bpy.types.Image, name: str, values: np.ndarray, channel: str) -> bpy.types.Image:
+    """A packed copy of an image with other wire values of a channel. Pixels of the same values, alpha, colour space and depth
+    (8 bits or float) stay as they are."""
+    before = read_channel(image, channel).data
+    if before.shape[:2] != values.shape[:2]:
+        return create(name, values, channel)
+    stored, three = _stored_values(image), _three(values)
+    changed = (three != _three(before)).any(-1)
+    stored[changed, :3] = _unread(three[changed], image, channel)
+    return _packed(name, stored, image.is_float, image.colorspace_settings.name, image.alpha_mode)
+
+
+def _unread(values: np.ndarray, image: bpy.types.Image, channel: str) -> np.ndarray:
+    """The inverse of `read_channel`, on single pixels."""
+    storage = STORAGE.get(channel, PLAIN)
+    values = values * 0.5 + 0.5 if storage.signed else values
+    numbers, linear = storage.space == DATA, image.is_float or shows_numbers(image)
+    if numbers:
+        return values if shows_numbers(image) or not image.is_float else srgb_to_linear(values)
+    return values if linear else linear_to_srgb(np.clip(values, 0.0, 1.0))
+
+
+def canvas(name: str, picture: bpy.types.Image) -> bpy.types.Image:
+    """An opaque copy of what a picture shows, in 8 bits, to be painted on."""
+    values = _three(read(picture))
+    shown = values if picture.colorspace_settings.is_data else linear_to_srgb(np.clip(values, 0.0, 1.0))
+    return _packed(name, np.concatenate([shown, np.ones_like(shown[..., :1])], -1), False, SRGB)
+
+
+def _packed(name: str, stored: np.ndarray, deep: bool, space: str, alpha_mode: str = "STRAIGHT") -> bpy.types.Image:
+    height, width = stored.shape[:2]
+    made = bpy.data.images.new(name, width, height, alpha=True, float_buffer=deep)
+    made.alpha_mode = "PREMUL" if deep else alpha_mode  # floats are held premultiplied, whatever the file has
+    made.colorspace_settings.name = DATA if deep else space  # packing a Non-Color image keeps its values exactly
+    made.pixels.foreach_set(np.ascontiguousarray(stored[::-1]).reshape(-1))
+    made.pack()
+    made.colorspace_settings.name = LINEAR if deep and space != DATA else space
+    return made
 
 
 def find(name: str) -> bpy.types.Image:

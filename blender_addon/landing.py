@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import bpy
 
-from . import compositing, images, materials
+from . import compositing, images, material_maps, materials
 from .job import Job
 from .wire import ChannelImage, Result
 
@@ -54,15 +54,21 @@ class Target:
 
     name: str
     session_uid: int
+    kind: str = "objects"
 
     @staticmethod
     def of(thing: bpy.types.Object | None) -> Target | None:
         """What to remember of an object."""
         return Target(thing.name, thing.session_uid) if thing is not None else None
 
-    def find(self) -> bpy.types.Object | None:
-        """The object, if it is still there."""
-        return next((each for each in bpy.data.objects if each.session_uid == self.session_uid), None)
+    @staticmethod
+    def of_datablock(thing: bpy.types.ID, kind: str) -> Target:
+        """What to remember of a datablock of a collection, such as "images"."""
+        return Target(thing.name, thing.session_uid, kind)
+
+    def find(self) -> bpy.types.ID | None:
+        """The datablock, if it is still there."""
+        return next((each for each in getattr(bpy.data, self.kind) if each.session_uid == self.session_uid), None)
 
 
 def land_material(result: Result, job: Job, *, name: str, source: str, target: Target | None = None) -> str:
@@ -122,5 +128,75 @@ def land_parts(result: Result, job: Job, *, name: str, source: str) -> str:
     return f"Made {len(parts)} images of {name}"
 
 
-LANDERS = {"material": land_material, "decompose": land_decomposition, "shade": land_render}
+def land_synthesis(
+    result: Result, job: Job, *, name: str, source: str, target: Target | None = None, material: bool | None = None
+) -> str:
+    """A material, or an image for each channel."""
+    material = job.settings.get("what") == "MATERIAL" if material is None else material
+    if material:
+        return land_material(result, job, name=name, source=source, target=target)
+    return land_parts(result, job, name=name, source=source)
+
+
+def land_inpainted_image(result: Result, job: Job, *, name: str, source: str, channel: str = "", replace: bool = False) -> str:
+    """A copy of the picture with its new part; in place of the old one, if wanted."""
+    channel = channel or next(iter(result.outputs))
+    original = bpy.data.images.get(source)
+    made = _anew(result, job, channel, original, f"{name} inpainted", source)
+    made.use_fake_user = True
+    if original is None:
+        return f"Made the image {made.name}; {source} is gone"
+    return f"Made the image {made.name}" + (_instead(original, made) if replace else "")
+
+
+def _anew(result: Result, job: Job, channel: str, original: bpy.types.Image | None, name: str, source: str) -> bpy.types.Image:
+    values = result.outputs[channel].data
+    made = images.rewritten(original, name, values, channel) if original else images.create(name, values, channel)
+    _mark(made, result, job, source, channel)
+    return made
+
+
+def _instead(old: bpy.types.ID, new: bpy.types.ID) -> str:
+    """Have the new one used wherever the old one was; the old one is kept."""
+    old.user_remap(new)
+    old.use_fake_user = new.use_fake_user = True  # remapping takes these along
+    return f" in place of {old.name}, which is kept"
+
+
+def land_inpainted_material(
+    result: Result,
+    job: Job,
+    *,
+    name: str,
+    source: str,
+    target: Target | None = None,
+    old: dict[str, Target] | None = None,
+    replace: bool = False,
+) -> str:
+    """A copy of the material with the new maps; if it is gone meanwhile, a new one."""
+    original = target.find() if target else bpy.data.materials.get(source)
+    if original is None:
+        return f"{land_material(result, job, name=name, source=source)}; {source} is gone"
+    found = {channel: each.find() for channel, each in old.items()} if old is not None else material_maps.maps_of(original)
+    before = {channel: found.get(channel) for channel in result.outputs}
+    made = {c: _anew(result, job, c, image, f"{name} inpainted {c}", source) for c, image in before.items()}
+    material = material_maps.copy_with(original, {before[c]: made[c] for c in made if before[c] is not None})
+    material.name, material.use_fake_user = f"{name} inpainted", True
+    _mark(material, result, job, source)
+    return f"Made the material {material.name}" + (_instead(original, material) if replace else "")
+
+
+def land_inpainted(result: Result, job: Job, *, name: str, source: str) -> str:
+    """What a job of an earlier Blender has made anew, of a picture or of a material."""
+    land = land_inpainted_material if job.settings.get("material") else land_inpainted_image
+    return land(result, job, name=name, source=source)
+
+
+LANDERS = {
+    "material": land_material,
+    "decompose": land_decomposition,
+    "shade": land_render,
+    "synthesize": land_synthesis,
+    "inpaint": land_inpainted,
+}
 """By task: how a result lands that nothing but a name is known of."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import bpy
 
 from . import jobs, previews, recovery
-from .drawing import draw_model, draw_next_step, expected_seconds, fill, say
+from .creation_panels import Inpaint, InpaintMaterial, Synthesize
+from .drawing import draw_model, draw_next_step, say
 from .engine import LINK
 from .history import made
+from .panel_base import Panel, Task
 from .presets import PRESETS
 
 HISTORY_SHOWN = 6
@@ -26,23 +28,7 @@ SPACES = {
 """Editors by our names for them: the type of the space, and the tree that it has to show."""
 
 
-def picture_of(context: bpy.types.Context) -> bpy.types.Image | None:
-    """The picture that a task works on: the chosen one, else the one that the editor shows."""
-    return context.scene.teamwork.picture or getattr(context.space_data, "image", None)
-
-
-class _Panel:
-    bl_region_type = "UI"
-    bl_category = "Teamwork"
-    tree = ""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """In node editors, only for the kind of tree that it belongs to."""
-        return not cls.tree or context.space_data.tree_type == cls.tree
-
-
-class _Engine(_Panel):
+class _Engine(Panel):
     """What the engine is doing, and what to do next"""
 
     bl_label = "Engine"
@@ -63,7 +49,7 @@ class _Engine(_Panel):
         row.operator("teamwork.forget_results", text="Forget")
 
 
-class _Jobs(_Panel):
+class _Jobs(Panel):
     """The jobs that run: how far they are, what comes of them, and their Cancel"""
 
     bl_label = "Running"
@@ -88,38 +74,7 @@ class _Jobs(_Panel):
         row.operator("teamwork.cancel", text="", icon="X").job = job.job_id
 
 
-class _Task(_Panel):
-    bl_options = {"DEFAULT_CLOSED"}
-    presets = None
-
-    def draw_header_preset(self, context: bpy.types.Context) -> None:
-        """Blender's own presets, where the task has some."""
-        if self.presets is not None:
-            self.presets.draw_panel_header(self.layout)
-
-    def draw_picture(self, context: bpy.types.Context) -> bpy.types.Image | None:
-        """The picture's chooser; gives what will be used."""
-        settings, picture = context.scene.teamwork, picture_of(context)
-        self.layout.template_ID(settings, "picture", open="image.open")
-        if settings.picture is None and picture is not None:
-            self.layout.label(text=f"As shown: {picture.name}", icon="IMAGE_DATA")
-        return picture
-
-    def draw_button(self, context, operator: str, text: str, icon: str, picture=None, needs_picture=True) -> None:
-        """The one large button of a task."""
-        row = self.layout.row()
-        row.scale_y = 1.4
-        row.enabled = picture is not None or not needs_picture
-        fill(row.operator(operator, text=text, icon=icon), context.scene.teamwork, picture)
-
-    def draw_expected(self, context, task: str, outputs=(), size=(0, 0), inputs: int = 1) -> None:
-        """How long it will take, as far as that is known."""
-        line = expected_seconds(context, task, outputs, size, inputs)
-        if line:
-            self.layout.label(text=line, icon="PREVIEW_RANGE")
-
-
-class _Material(_Task):
+class _Material(Task):
     """A photo of a surface becomes a material"""
 
     bl_label = "Material from Photo"
@@ -137,7 +92,7 @@ class _Material(_Task):
             self.draw_expected(context, "material", sorted(settings.channels), tuple(picture.size))
 
 
-class _Decompose(_Task):
+class _Decompose(Task):
     """A picture is taken apart into what it shows and how that is lit"""
 
     bl_label = "Decompose Image"
@@ -151,7 +106,7 @@ class _Decompose(_Task):
             self.draw_expected(context, "decompose", (), tuple(picture.size))
 
 
-class _Render(_Task):
+class _Render(Task):
     """The scene, rendered with few samples and shaded by the engine"""
 
     bl_label = "Neural Render"
@@ -169,7 +124,7 @@ class _Render(_Task):
         self.draw_expected(context, "shade", ("image",), size, inputs=6)
 
 
-class _Advanced(_Panel):
+class _Advanced(Panel):
     """Settings that are seldom needed: each has a default that the model knows best"""
 
     bl_label = "Advanced"
@@ -182,7 +137,7 @@ class _Advanced(_Panel):
             self.layout.prop(context.scene.teamwork, name)
 
 
-class _Results(_Panel):
+class _Results(Panel):
     """What was made in this file: make it again, see how it was made"""
 
     bl_label = "Results"
@@ -218,6 +173,9 @@ TASKS = {
     "material": (_Material, ("view3d", "image", "shader")),
     "decompose": (_Decompose, ("image", "compositor")),
     "render": (_Render, ("view3d",)),
+    "synthesize": (Synthesize, ("view3d", "shader", "image")),
+    "inpaint": (Inpaint, ("image",)),
+    "mend": (InpaintMaterial, ("view3d", "shader")),
 }
 """Each task's panel, and where it belongs."""
 

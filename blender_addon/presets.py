@@ -7,10 +7,14 @@ import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
+from .creation_options import INPAINT, SYNTHESIS
+
 COMMON = ("model", "seed", "steps", "size")
 STORED = {
     "material": ("Material from Photo", (*COMMON, "channels", "apply")),
     "decompose": ("Decompose Image", COMMON),
+    "synthesize": ("Synthesize", (*COMMON, *SYNTHESIS, "apply")),
+    "inpaint": ("Inpaint", (*COMMON, *INPAINT)),
     "render": ("Neural Render", (*COMMON, "samples")),
 }
 """For each task its title, and the settings that a preset holds."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
+from .creation_options import InpaintOptions, SynthesisOptions
 from .engine import LINK
 from .operators.material import CHANNELS
 from .operators.neural_render import VIEWS
@@ -16,10 +17,11 @@ def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context
     return [model.name for model in LINK.welcome.models if typed in model.name] if LINK.welcome else []
 
 
-class TeamworkSettings(bpy.types.PropertyGroup):
+class TeamworkSettings(SynthesisOptions, InpaintOptions, bpy.types.PropertyGroup):
     """The settings of the next job of each task."""
 
     picture: PointerProperty(name="Picture", description="The photo or image to work on", type=bpy.types.Image)
+    mask: PointerProperty(name="Mask", description="The image that says what is made anew", type=bpy.types.Image)
     model: StringProperty(name="Model", description="Which team makes the result", default="nano", search=offered_models)
     seed: IntProperty(name="Seed", description="Another seed gives another answer", min=0)
     steps: IntProperty(name="Steps", description="Denoising steps; 0 lets the model choose", min=0, max=1000)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from ..presets import OPERATORS as PRESETS
-from . import decompose, engine, history, job, material, neural_render, set_up
+from . import decompose, engine, history, inpaint, job, material, neural_render, set_up, synthesize
 
-TASKS = (material, decompose, neural_render)
+TASKS = (material, decompose, neural_render, synthesize, inpaint)
 CLASSES = (
     *(each for module in (*TASKS, engine, set_up, job, history) for each in module.CLASSES),
     *PRESETS,

@@ -120,7 +120,9 @@ class TEAMWORK_OT_use_settings(bpy.types.Operator):
         made, settings = _found(self.job), context.scene.teamwork
         for name, value in made.settings.items():
             prop = settings.bl_rna.properties.get(name)
-            if prop is not None and not prop.is_readonly:
+            if prop is not None and prop.type == "POINTER":
+                setattr(settings, name, bpy.data.images.get(str(value)))
+            elif prop is not None and not prop.is_readonly:
                 setattr(settings, name, set(value) if getattr(prop, "is_enum_flag", False) else value)
         picture = bpy.data.images.get(str(made.facts["source"]))
         if picture is not None:

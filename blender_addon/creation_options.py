@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings of what is made from nothing or made anew: the operators have them, and the panels keep them with the scene."""
+
+from __future__ import annotations
+
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from .masks import ERASED, KINDS
+
+MATERIAL, IMAGE = "MATERIAL", "IMAGE"
+WHAT = (
+    (MATERIAL, "Material", "A Principled material with all its maps", "MATERIAL", 0),
+    (IMAGE, "Image", "A picture, with albedo, normals and whatever other channels the model makes", "IMAGE_DATA", 1),
+)
+
+
+class SynthesisOptions:
+    """Annotations only; mixed into the operator and the panel's settings."""
+
+    what: EnumProperty(name="Make", description="What comes out", items=WHAT, default=MATERIAL)
+    prompt: StringProperty(name="Prompt", description="What it shall be, in words, for models that read; empty leaves it to the seed")
+    negative_prompt: StringProperty(name="Not", description="What it shall not be, in words; takes guidance above 1")
+    guidance: FloatProperty(
+        name="Guidance", description="How strictly the prompt is followed, 4 to 8 mostly; 0 lets the model choose", min=0.0, max=100.0
+    )
+    width: IntProperty(name="Width", description="Pixels; 0 is what the model was trained for", min=0, max=4096, subtype="PIXEL")
+    height: IntProperty(name="Height", description="Pixels; 0 is what the model was trained for", min=0, max=4096, subtype="PIXEL")
+    tiles: BoolProperty(name="Seamless", description="Opposite borders meet, so that it can be repeated; takes longer", default=True)
+
+
+class InpaintOptions:
+    """Annotations only; mixed into the operator and the panel's settings."""
+
+    mask_from: EnumProperty(name="Anew Is What Is", description="How the mask is read", items=KINDS, default=ERASED)
+    repeats: IntProperty(
+        name="Repeats",
+        description="How often each step is taken: more fit better into what is known, and take so many times as long; 0 is once",
+        min=0,
+        max=50,
+    )
+    replace: BoolProperty(
+        name="In Place of the Old",
+        description="The new takes the place of the old wherever that is used; the old stays in the file, unused",
+        default=False,
+    )
+    borders_meet: BoolProperty(
+        name="Seamless", description="The picture tiles: opposite borders meet, and a hole may lie over them", default=False
+    )
+
+
+SYNTHESIS, INPAINT = (tuple(options.__annotations__) for options in (SynthesisOptions, InpaintOptions))
+"""Their names."""
