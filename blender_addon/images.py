@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blender images to arrays and back: the only place that touches `Image.pixels`.
+"""Blender images to arrays and back: with `rewriting` the only place that touches `Image.pixels`.
 
 Arrays have their rows from the top, H x W x C float32; colour is scene-linear Rec.709, everything else plain data
 (normals: unit vectors -1..1). How each channel is stored in the .blend file:
@@ -170,11 +170,12 @@ def read_channel(image: bpy.types.Image, channel: str) -> ChannelImage:
         return ChannelImage(values, "scene-linear")
     values = values if shows_numbers(image) else linear_to_srgb(values)
     if storage.signed:
-        return ChannelImage(_three(values) * 2.0 - 1.0, "tangent-normal")
+        return ChannelImage(three_components(values) * 2.0 - 1.0, "tangent-normal")
     return ChannelImage(np.ascontiguousarray(values[..., :1]), "data")
 
 
-def _three(values: np.ndarray) -> np.ndarray:
+def three_components(values: np.ndarray) -> np.ndarray:
+    """Grey as three equal components."""
     return values if values.shape[-1] == 3 else values.repeat(3, axis=-1)
 
 
@@ -244,64 +245,6 @@ def _displayed(image: bpy.types.Image) -> bytes:
     values = read(image)
     shown = values if image.colorspace_settings.is_data else linear_to_srgb(np.clip(values, 0.0, 1.0))
     return encode_png(shown)
-
-
-def alpha(image: bpy.types.Image) -> np.ndarray:
-    """H x W x 1, 0 where an image is transparent, rows from the top. Raises `ImageError` as `read` does."""
-    read(image)
-    return np.ascontiguousarray(_stored_values(image)[..., 3:])
-
-
-def _stored_values(image: bpy.types.Image) -> np.ndarray:
-    """H x W x 4 as Blender holds them, rows from the top."""
-    width, height = image.size
-    pixels = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(pixels)
-    pixels = pixels.reshape(height, width, image.channels)[::-1]
-    whole = np.ones((height, width, 4), np.float32)
-    whole[..., :3] = pixels[..., :3] if image.channels >= 3 else pixels[..., :1]
-    whole[..., 3:] = pixels[..., 3:4] if image.channels == 4 else 1.0
-    return whole
-
-
-def rewritten(image: bpy.types.Image, name: str, values: np.ndarray, channel: str) -> bpy.types.Image:
-    """A packed copy of an image with other wire values of a channel. Pixels of the same values, alpha, colour space and depth
-    (8 bits or float) stay as they are."""
-    before = read_channel(image, channel).data
-    if before.shape[:2] != values.shape[:2]:
-        return create(name, values, channel)
-    stored, three = _stored_values(image), _three(values)
-    changed = (three != _three(before)).any(-1)
-    stored[changed, :3] = _unread(three[changed], image, channel)
-    return _packed(name, stored, image.is_float, image.colorspace_settings.name, image.alpha_mode)
-
-
-def _unread(values: np.ndarray, image: bpy.types.Image, channel: str) -> np.ndarray:
-    """The inverse of `read_channel`, on single pixels."""
-    storage = STORAGE.get(channel, PLAIN)
-    values = values * 0.5 + 0.5 if storage.signed else values
-    numbers, linear = storage.space == DATA, image.is_float or shows_numbers(image)
-    if numbers:
-        return values if shows_numbers(image) or not image.is_float else srgb_to_linear(values)
-    return values if linear else linear_to_srgb(np.clip(values, 0.0, 1.0))
-
-
-def canvas(name: str, picture: bpy.types.Image) -> bpy.types.Image:
-    """An opaque copy of what a picture shows, in 8 bits, to be painted on."""
-    values = _three(read(picture))
-    shown = values if picture.colorspace_settings.is_data else linear_to_srgb(np.clip(values, 0.0, 1.0))
-    return _packed(name, np.concatenate([shown, np.ones_like(shown[..., :1])], -1), False, SRGB)
-
-
-def _packed(name: str, stored: np.ndarray, deep: bool, space: str, alpha_mode: str = "STRAIGHT") -> bpy.types.Image:
-    height, width = stored.shape[:2]
-    made = bpy.data.images.new(name, width, height, alpha=True, float_buffer=deep)
-    made.alpha_mode = "PREMUL" if deep else alpha_mode  # floats are held premultiplied, whatever the file has
-    made.colorspace_settings.name = DATA if deep else space  # packing a Non-Color image keeps its values exactly
-    made.pixels.foreach_set(np.ascontiguousarray(stored[::-1]).reshape(-1))
-    made.pack()
-    made.colorspace_settings.name = LINEAR if deep and space != DATA else space
-    return made
 
 
 def find(name: str) -> bpy.types.Image:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 import bpy
 
-from . import compositing, images, material_maps, materials
+from . import compositing, images, material_maps, materials, rewriting
 from .job import Job
 from .wire import ChannelImage, Result
 
@@ -151,7 +151,7 @@ def land_inpainted_image(result: Result, job: Job, *, name: str, source: str, ch
 
 def _anew(result: Result, job: Job, channel: str, original: bpy.types.Image | None, name: str, source: str) -> bpy.types.Image:
     values = result.outputs[channel].data
-    made = images.rewritten(original, name, values, channel) if original else images.create(name, values, channel)
+    made = rewriting.rewritten(original, name, values, channel) if original else images.create(name, values, channel)
     _mark(made, result, job, source, channel)
     return made
 

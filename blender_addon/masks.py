@@ -6,7 +6,8 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from . import images
+from . import images, rewriting
+from .colour import linear_to_srgb
 from .images import ImageError
 from .wire import ChannelImage
 
@@ -38,6 +39,6 @@ def read_mask(mask: bpy.types.Image | None, kind: str, picture: bpy.types.Image)
 def _values(image: bpy.types.Image, kind: str) -> np.ndarray:
     if kind == BRIGHT:
         numbers = images.read(image).mean(-1, keepdims=True)
-        return np.clip(numbers if images.shows_numbers(image) else images.linear_to_srgb(np.clip(numbers, 0.0, 1.0)), 0.0, 1.0)
-    opaque = np.clip(images.alpha(image), 0.0, 1.0)
+        return np.clip(numbers if images.shows_numbers(image) else linear_to_srgb(np.clip(numbers, 0.0, 1.0)), 0.0, 1.0)
+    opaque = np.clip(rewriting.alpha(image), 0.0, 1.0)
     return opaque if kind == OPAQUE else 1.0 - opaque

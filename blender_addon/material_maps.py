@@ -14,6 +14,7 @@ import bpy
 from .images import ImageError
 
 CHANNELS = {"Base Color": "albedo", "Metallic": "metalness", "Roughness": "roughness"}
+OURS = (*CHANNELS.values(), "normals", "height")
 SPLITS = ("SEPARATE_COLOR", "SEPRGB", "SEPXYZ")
 """Behind these one image holds several channels."""
 
@@ -37,10 +38,22 @@ def maps_of(material: bpy.types.Material) -> dict[str, bpy.types.Image]:
     Raises `ImageError` if it has no shader with images.
     """
     tree = material.node_tree
-    found = _maps(_Place(tree)) if tree else {}
+    found = {**_ours(tree), **_maps(_Place(tree))} if tree else {}
     if not found:
         sentence = f"The material {material.name} has no image textures in its Principled shader, so there is nothing to inpaint."
         raise ImageError(sentence)
+    return found
+
+
+def _ours(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Image]:
+    """Maps that `materials` has put into a tree or its groups: one may stand ready without being used."""
+    found: dict[str, bpy.types.Image] = {}
+    for node in tree.nodes:
+        channel = node.name.removeprefix("Teamwork ")
+        if node.type == "GROUP" and node.node_tree is not None:
+            found |= _ours(node.node_tree)
+        elif node.type == "TEX_IMAGE" and channel in OURS:
+            _note(found, channel, node.image)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from .. import images, jobs, landing, masks
+from .. import images, jobs, landing, masks, rewriting
 from ..creation_options import InpaintOptions
 from ..images import ImageError
 from ..material_maps import maps_of
@@ -96,7 +96,7 @@ class TEAMWORK_OT_paint_mask(bpy.types.Operator):
         """Make the mask, choose it in the panel, and go over to painting where there is an Image Editor."""
         picture = self._picture(context)
         settings = context.scene.teamwork
-        settings.mask, settings.mask_from = images.canvas(f"{picture.name} mask", picture), masks.ERASED
+        settings.mask, settings.mask_from = rewriting.canvas(f"{picture.name} mask", picture), masks.ERASED
         if not self.active_material and settings.picture is None:
             settings.picture = picture  # the editor shows the mask from now on
         told = "Erase what shall be made anew" if show_for_painting(context, settings.mask) else "Open it in an Image Editor and erase"
