@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from blender_addon.wire import EngineSilent, Progress, WireError
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Sends every picture of a folder to a running engine, several at once, so that all of its workers have some, and"
         " writes what it makes in the pictures' order. What is done is not done again: an interrupted run goes on."
     )
-    parser.add_argument("task", help="material, decompose or shade")
+    parser.add_argument("task", help="what the engine shall do with each, as material, decompose, shade or inpaint")
     parser.add_argument(
         "--image", action="append", required=True, metavar="CHANNEL=FOLDER", help="pictures of a given channel (PNG, JPEG, .npy)"
     )
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="denoising steps (default: the team's own)")
     parser.add_argument("--size", type=int, help="longest side in pixels that the network sees (default: the task's own)")
     parser.add_argument("--seed", type=int, help="seed of the noise, the same for all pictures (default: 0)")
-    parser.add_argument("--exposure", type=float, help="stops by which pictures are brightened for the network (default: 0)")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="another option of the task, as in exposure=1.5"
+    )
     parser.add_argument(
         "--folders", default=LAYOUTS[0], choices=LAYOUTS, help="a folder for each photo, or for each channel (default: photo)"
     )
@@ -70,8 +73,20 @@ def _folder(entry: str) -> tuple[str, Path]:
 
 def _request(args: argparse.Namespace) -> Request:
     outputs = () if args.request == "all" else tuple(name.strip() for name in args.request.split(","))
-    options: dict[str, Any] = {name: getattr(args, name) for name in ("steps", "size", "seed", "exposure")}
-    return Request(args.task, args.model, outputs, {name: value for name, value in options.items() if value is not None})
+    options = {name: getattr(args, name) for name in ("steps", "size", "seed") if getattr(args, name) is not None}
+    return Request(args.task, args.model, outputs, options | dict(map(_option, args.option)))
+
+
+def _option(entry: str) -> tuple[str, str | float | bool]:
+    """A name and its value: a number or true or false where it is written like one, else a text."""
+    name, separator, text = entry.partition("=")
+    if not separator or not name:
+        raise BatchError(f"--option is {entry!r}; expected NAME=VALUE, for example exposure=1.5.")
+    with contextlib.suppress(ValueError):
+        value = json.loads(text)
+        if isinstance(value, (int, float, bool)):
+            return name, value
+    return name, text
 
 
 def _report(batch: Batch, made) -> int:

@@ -40,7 +40,7 @@ class Engine:
         self.address = self._ready()
 
     def _ready(self) -> str:
-        for _ in range(600):
+        for _ in range(3000):
             record = read_engine_record(self.home)
             if record and record.pid == self.process.pid:
                 return record.address

@@ -58,8 +58,12 @@ def test_a_folder_is_made_in_order_and_only_once(shared, photos, tmp_path, capsy
     assert shots(capsys.readouterr().out) == ["shot9", "shot11"]
     changed = {path.parent.name for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert changed == {"shot9", "shot11"}
-    assert main(words(shared, photos, out, "--seed", "3")) == 0
+    assert main(words(shared, photos, out, "--seed", "3", "--option", "exposure=1.5")) == 0
     assert len(shots(capsys.readouterr().out)) == 5
+    made = json.loads((out / "records" / "shot2.json").read_text())["made"]
+    assert made["seed"] == 3 and made["exposure"] == pytest.approx(2**1.5)
+    assert main(words(shared, photos, out, "--option", "exposure=light")) == 1
+    assert "The option exposure is 'light'" in capsys.readouterr().out
     with shared.client() as client:
         assert not [job for job in client.jobs() if job.job_id.startswith("batch-")]
 
@@ -114,6 +118,7 @@ def test_without_an_engine_or_with_odd_folders_there_is_one_sentence(shared, pho
     for more, sentence in {
         ("--home", str(tmp_path / "nobody")): "No engine runs with this home folder",
         ("--image", "normals"): "expected CHANNEL=FOLDER",
+        ("--option", "exposure"): "expected NAME=VALUE",
         ("--image", f"normals={tmp_path / 'none'}"): "There is no folder",
         ("--image", f"normals={tmp_path / 'out'}"): "has no pictures",
     }.items():
