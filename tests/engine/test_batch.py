@@ -89,7 +89,7 @@ def test_a_picture_that_cannot_be_made_is_said_and_the_others_are(shared, photos
 
 
 def test_what_was_killed_goes_on_and_nothing_is_half_there(launch, photos, tmp_path, capsys):
-    engine, out = launch("--device", "cpu,cpu"), tmp_path / "out"
+    engine, out = launch(), tmp_path / "out"
     slow = [*words(engine, photos, out), "--steps", "60"]
     run = subprocess.Popen([sys.executable, "-m", "engine_server", *slow], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert shots(next(run.stdout)) == ["shot1"]
