@@ -116,6 +116,13 @@ def test_importing_the_add_on_needs_no_blender():
     assert ended.stdout == "False\n"
 
 
+def test_what_runs_in_threads_of_the_add_on_never_touches_blender():
+    addon = ROOT / "blender_addon"
+    threaded = [addon / f"{stem}.py" for stem in ("session", "launcher", "render_job", "motion", "previous_frame", "ledger")]
+    for path in (*threaded, *(addon / "wire").rglob("*.py"), *(addon / "environment").rglob("*.py")):
+        assert "bpy" not in {module.split(".")[0] for module in imports(path)}, name(path)
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_each_file_is_in_order(path):
     text = path.read_text("utf-8")

@@ -68,3 +68,17 @@ def test_every_operator_and_property_tells_what_it_does():
             assert all(each.description for each in kind.properties if each.identifier not in of_blender), name
     finally:
         blender_addon.unregister()
+
+
+def test_every_operator_tells_its_faults_in_a_sentence():
+    from blender_addon import operators
+    from blender_addon.operators.base import spoken
+
+    said = []
+    fault = type("Fault", (), {"bl_idname": "x", "bl_label": "Make It", "report": lambda self, kind, text: said.append((kind, text))})
+    assert spoken(lambda self, context: 1 // 0)(fault(), None) == {"CANCELLED"}
+    assert said[0][0] == {"ERROR"} and said[0][1].startswith("Make It did not work") and "ZeroDivisionError" in said[0][1]
+    ours = [each for each in operators.CLASSES if each not in operators.PRESETS]
+    assert len(ours) > 10
+    for each in ours:
+        assert hasattr(each.execute, "__wrapped__"), f"{each.__name__}.execute is not guarded"

@@ -219,6 +219,34 @@ def test_an_interrupted_script_ends_the_render_and_the_engine_s_job(scene):
     wait_for(lambda: "running" not in job_states())
 
 
+@pytest.mark.parametrize("choice", ["STOP", "SKIP"])
+def test_an_engine_that_dies_in_the_middle_is_a_sentence(scene, tmp_path, monkeypatch, capfd, choice):
+    from blender_addon import engine, launcher
+
+    def kill() -> None:
+        with render_layer.connect() as client:
+            ready.set()
+            wait_for(lambda: "running" in (job.state for job in client.jobs()))
+            os.kill(launcher.find_engine().pid, signal.SIGKILL)
+
+    turn_on(scene.view_layers[0], "albedo")
+    bpy.ops.teamwork.test_engine()
+    monkeypatch.setattr(engine, "engine_settings", lambda: engine.EngineSettings(timeout=2.0))
+    wait_for(lambda: "running" not in job_states())
+    scene.teamwork_render.steps, scene.teamwork_render.without_engine = 1000, choice
+    before, ready = settle(scene), threading.Event()
+    thread = threading.Thread(target=kill)
+    thread.start()
+    ready.wait(30.0)
+    if choice == "STOP":
+        assert "has not answered" in refused(bpy.ops.render.render) and settle(scene) == before
+    else:
+        found = passes_of(write(scene, tmp_path)[0])
+        assert found["ViewLayer.Combined"].std() > 0.0 and not found["ViewLayer.Neural Albedo"].any()
+        assert "has not answered" in capfd.readouterr().out
+    thread.join()
+
+
 # ---- the scene, and Blender ------------------------------------------------------------------------------------------
 
 
