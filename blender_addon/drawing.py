@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 
 import bpy
 
@@ -59,14 +60,17 @@ def draw_model(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         say(layout, context, f"The engine has no model {settings.model!r}: choose another.", "ERROR")
 
 
-def expected_seconds(context, task: str, outputs, size: tuple[int, int], inputs: int = 1) -> str:
-    """About how long a task takes, as a line; empty where there is nothing to say."""
+def expected_seconds(
+    context, task: str, outputs, size: tuple[int, int], inputs: int = 1, more: Mapping[str, int] | None = None, times: int = 1
+) -> str:
+    """About how long a task takes, so many times over, as a line; empty where there is nothing to say. `more` are options
+    beside those that every task has."""
     settings = context.scene.teamwork
     if not LINK.welcome or 0 in size:
         return ""
-    options = {"steps": settings.steps, "size": settings.size}
+    options = {"steps": settings.steps, "size": settings.size} | dict(more or {})
     seconds = expectation.seconds(task, settings.model, outputs, options, size, inputs)
-    return "The first one tells how long it takes" if seconds is None else f"About {duration(seconds)}"
+    return "The first one tells how long it takes" if seconds is None else f"About {duration(seconds * times)}"
 
 
 def duration(seconds: float) -> str:

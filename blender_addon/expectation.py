@@ -45,7 +45,7 @@ def note(job: Job, result: Result) -> None:
     if offered is None or not sent.inputs or not isinstance(taken, (int, float)):
         return
     height, width = next(iter(sent.inputs.values())).data.shape[:2]
-    options = {name: int(sent.options.get(name, 0)) for name in ("size", "steps")}
+    options = {name: int(sent.options.get(name, 0)) for name in ("size", "steps", "seamless")}
     work = work_of(sent.task, len(sent.inputs), sent.outputs, options, (width, height), offered)
     timings().note(_key(sent.model, sent.task), work, max(0.01, taken - float(result.info.get("loading", 0.0))))
 

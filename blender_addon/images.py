@@ -15,10 +15,12 @@ Arrays have their rows from the top, H x W x C float32; colour is scene-linear R
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import bpy
@@ -41,6 +43,7 @@ FLOATS = {
 """Settings of a file that keeps every value, in the order in which Blender takes them; the first is there since 5.0."""
 RENDER, RENDER_NAME = "RENDER_RESULT", "Render Result"
 NOTHING_RENDERED = "Nothing has been rendered yet: render first, or choose another image."
+FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 
 class ImageError(Exception):
@@ -239,6 +242,41 @@ def save_png(image: bpy.types.Image, path: str | Path) -> None:
         Path(path).write_bytes(data)
     except OSError as error:
         raise ImageError(f"The image {path} cannot be written: {error.strerror}.") from error
+
+
+def writable_folder(folder: str) -> Path:
+    """A folder as the user gave it, made if it is missing; "//" is that of the .blend file. Raises `ImageError`."""
+    if folder.startswith("//") and not bpy.data.filepath:
+        raise ImageError(f"The folder {folder} is beside the .blend file: save that first, or choose another folder.")
+    path = Path(bpy.path.abspath(folder))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"The folder {path} cannot be made: {error.strerror}. Choose another.") from error
+    return path
+
+
+def to_file(image: bpy.types.Image, folder: str) -> bpy.types.Image:
+    """A packed PNG as a file in a folder, under its name and over no other file; gives the image that is read from there
+    and takes its place. Raises `ImageError`; then the packed one stays as it is."""
+    name, space = image.name, image.colorspace_settings.name
+    path = _free(writable_folder(folder), name)
+    save_png(image, path)
+    made = load(path)
+    made.colorspace_settings.name = space
+    if folder.startswith("//"):
+        made.filepath = bpy.path.relpath(str(path))
+    image.user_remap(made)
+    bpy.data.images.remove(image)
+    made.name = name
+    return made
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A file that is not there yet; what some system does not allow in names becomes a line."""
+    stem = FORBIDDEN.sub("_", name).strip(". ") or "map"
+    names = (stem if number == 0 else f"{stem}_{number}" for number in count())
+    return next(path for path in (folder / f"{name}.png" for name in names) if not path.exists())
 
 
 def _displayed(image: bpy.types.Image) -> bytes:

@@ -29,6 +29,8 @@ class Job:
     operator: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     """The operator that sent it ("teamwork.decompose_image") and its properties: enough to send it again."""
+    remarks: list[str] = field(default_factory=list)
+    """What is to be said about the landing, beside what was made."""
 
     @property
     def job_id(self) -> str:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 import bpy
 
-from . import compositing, images, material_maps, materials, rewriting
+from . import compositing, images, material_maps, materials, rewriting, swatch
+from .images import ImageError
 from .job import Job
+from .material_options import GIVEN
 from .wire import ChannelImage, Result
 
 PREFIX = "teamwork_"
@@ -32,6 +35,7 @@ def _mark(datablock: bpy.types.ID, result: Result, job: Job, source: str, channe
         "source": source,
         "operator": job.operator,
         "settings": json.dumps(job.settings),
+        "group": str(job.settings.get("group", "")),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     for name, value in facts.items():
@@ -40,26 +44,38 @@ def _mark(datablock: bpy.types.ID, result: Result, job: Job, source: str, channe
 
 
 def _images(result: Result, job: Job, base: str, source: str) -> dict[str, bpy.types.Image]:
-    made = {}
-    for channel, output in result.outputs.items():
-        made[channel] = images.create(f"{base} {channel}", output.data, channel)
-        _mark(made[channel], result, job, source, channel)
-    return made
+    return {name: _image(name, output.data, result, job, base, source) for name, output in result.outputs.items()}
+
+
+def _image(channel: str, data, result: Result, job: Job, base: str, source: str) -> bpy.types.Image:
+    """One map: packed, or in the folder that the job names. Raises nothing for a folder: then it stays packed."""
+    image = images.create(f"{base} {channel}", data, channel)
+    folder = str(job.settings.get("folder", ""))
+    if folder:
+        try:
+            image = images.to_file(image, folder)
+        except ImageError as error:
+            job.remarks.append(f"{str(error).rstrip('.')}; it is packed into the .blend file")
+    _mark(image, result, job, source, channel)
+    return image
 
 
 @dataclass(frozen=True)
 class Target:
-    """An object that was there when the job was sent. Found again by its id of this session, which survives renaming
-    and undo but not the loading of another file, where an object of the same name is another one."""
+    """An object, or another datablock, that was there when the job was sent. Found again by its id of this session, which
+    survives renaming and undo but not the loading of another file, where an object of the same name is another one."""
 
     name: str
     session_uid: int
     kind: str = "objects"
+    slot: int = -1
 
     @staticmethod
-    def of(thing: bpy.types.Object | None) -> Target | None:
-        """What to remember of an object."""
-        return Target(thing.name, thing.session_uid) if thing is not None else None
+    def of(thing: bpy.types.Object | None, slot: int = -1) -> Target | None:
+        """What to remember of an object, and which of its material slots is meant: the active one of now, or a given one."""
+        if thing is None:
+            return None
+        return Target(thing.name, thing.session_uid, slot=thing.active_material_index if slot < 0 else slot)
 
     @staticmethod
     def of_datablock(thing: bpy.types.ID, kind: str) -> Target:
@@ -71,23 +87,95 @@ class Target:
         return next((each for each in getattr(bpy.data, self.kind) if each.session_uid == self.session_uid), None)
 
 
-def land_material(result: Result, job: Job, *, name: str, source: str, target: Target | None = None) -> str:
-    """Images and a material; put on the object `target` if it is still there and takes materials."""
+def land_material(
+    result: Result,
+    job: Job,
+    *,
+    name: str,
+    source: str,
+    target: Target | None = None,
+    given: Mapping[str, Target] | None = None,
+) -> str:
+    """Images and a material; put on the object `target` if it is still there and takes materials.
+
+    `given` are images of the user that go into it as they are; without it they are found by the names in the job's
+    settings, as for a job of an earlier Blender.
+    """
     textures = _images(result, job, name, source)
-    material = materials.build(name, textures, float(result.info.get("height_scale", 0.0)))
+    textures |= _given(result, job, name, source, given)
+    material = materials.build(name, textures, _setup(result, job))
     _mark(material, result, job, source)
+    group = materials.group_of(material)
+    if group is not None:
+        _mark(group, result, job, source)
+    _show_on_ball(material, result, asset=bool(job.settings.get("asset")))
+    return _with_remarks(_place(material, target), result, job)
+
+
+def _setup(result: Result, job: Job) -> materials.Setup:
+    """How the operator's settings want the material."""
+    chosen, plain = job.settings, materials.Setup()
+    return materials.Setup(
+        height_scale=float(result.info.get("height_scale", chosen.get("height_scale", 0.0))),
+        size_metres=float(chosen.get("picture_width", plain.size_metres)),
+        scale=float(chosen.get("texture_scale", plain.scale)),
+        relief=str(chosen.get("relief", plain.relief)),
+    )
+
+
+def _given(result: Result, job: Job, base: str, source: str, given: Mapping[str, Target] | None) -> dict:
+    """The user's own images by channel, but for those that came back changed. One that Blender would take for colour,
+    although it is data, is replaced by a copy that it does not."""
+    if given is None:
+        names = {channel: job.settings.get(setting) for setting, channel in GIVEN.items()}
+        found = {channel: bpy.data.images.get(name) for channel, name in names.items() if name}
+    else:
+        found = {channel: target.find() for channel, target in given.items()}
+    kept = {}
+    for channel, image in found.items():
+        if channel in result.outputs:
+            continue
+        if image is None:
+            job.remarks.append(f"the given {channel} image is gone, so the material is without it")
+        elif channel == "albedo" or images.shows_numbers(image):
+            kept[channel] = image
+        else:
+            kept[channel] = _image(channel, images.read_channel(image, channel).data, result, job, base, source)
+    return kept
+
+
+def _show_on_ball(material: bpy.types.Material, result: Result, *, asset: bool) -> None:
+    """The picture that lists and the Asset Browser show of the material."""
+    if asset:
+        material.asset_mark()
+        material.asset_data.description = f"Made by {result.info.get('model', 'a model')} from a photo"
+        material.asset_data.tags.new("Teamwork", skip_if_exists=True)
+    maps = {name: output.data for name, output in result.outputs.items()}
+    picture = swatch.ball(maps)
+    preview = material.preview_ensure()
+    preview.image_size = picture.shape[1], picture.shape[0]
+    preview.image_pixels_float.foreach_set(picture[::-1].reshape(-1))
+
+
+def _with_remarks(line: str, result: Result, job: Job) -> str:
+    remarks = [*job.remarks, *([str(result.info["note"])] if result.info.get("note") else [])]
+    return f"{line} ({'; '.join(dict.fromkeys(remarks))})" if remarks else line
+
+
+def _place(material: bpy.types.Material, target: Target | None) -> str:
+    """Put it on its object; a line about that."""
     if target is None:
         material.use_fake_user = True  # on nothing yet, it would be gone from the saved file
         return f"Made the material {material.name}"
-    if _apply(target.find(), material):
+    if _apply(target, material):
         return f"Made the material {material.name} and put it on {target.find().name}"
     material.use_fake_user = True
     return f"Made the material {material.name}; the object {target.name} cannot take it or is gone, so it is on nothing yet"
 
 
-def _apply(thing: bpy.types.Object | None, material: bpy.types.Material) -> bool:
+def _apply(target: Target, material: bpy.types.Material) -> bool:
     try:
-        return materials.apply_to(thing, material)
+        return materials.apply_to(target.find(), material, target.slot)
     except (AttributeError, RuntimeError):  # linked from another file, or otherwise not to be changed
         return False
 

@@ -12,6 +12,7 @@ from .creation_panels import Inpaint, InpaintMaterial, Synthesize
 from .drawing import draw_model, draw_next_step, say
 from .engine import LINK
 from .history import made
+from .material_drawing import draw_candidates, draw_settings, expected, given_of
 from .panel_base import Panel, Task
 from .presets import PRESETS
 
@@ -82,14 +83,14 @@ class _Material(Task):
     presets = PRESETS["material"]
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Picture, maps, what to do with it."""
-        settings, picture = context.scene.teamwork, self.draw_picture(context)
-        flow = self.layout.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
-        flow.prop(settings, "channels")
-        self.layout.prop(settings, "apply")
-        self.draw_button(context, "teamwork.material_from_image", "Make Material", "MATERIAL", picture)
-        if picture is not None:
-            self.draw_expected(context, "material", sorted(settings.channels), tuple(picture.size))
+        """Picture, settings, button; what has come of it."""
+        picture, given = self.draw_picture(context), given_of(context.scene.teamwork)
+        draw_settings(self.layout, context)
+        self.draw_button(context, "teamwork.material_from_image", "Make Material", "MATERIAL", picture, needs_picture=not given)
+        line = expected(context, picture)
+        if line:
+            self.layout.label(text=line, icon="PREVIEW_RANGE")
+        draw_candidates(self.layout, context)
 
 
 class _Decompose(Task):

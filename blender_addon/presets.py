@@ -8,10 +8,11 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 from .creation_options import INPAINT, SYNTHESIS
+from .material_options import OPTIONS as MATERIAL
 
 COMMON = ("model", "seed", "steps", "size")
 STORED = {
-    "material": ("Material from Photo", (*COMMON, "channels", "apply")),
+    "material": ("Material from Photo", (*COMMON, *MATERIAL)),
     "decompose": ("Decompose Image", COMMON),
     "synthesize": ("Synthesize", (*COMMON, *SYNTHESIS, "apply")),
     "inpaint": ("Inpaint", (*COMMON, *INPAINT)),

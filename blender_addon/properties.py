@@ -8,7 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 
 from .creation_options import InpaintOptions, SynthesisOptions
 from .engine import LINK
-from .operators.material import CHANNELS
+from .material_options import GivenImages, MaterialOptions
 from .operators.neural_render import VIEWS
 
 
@@ -17,7 +17,7 @@ def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context
     return [model.name for model in LINK.welcome.models if typed in model.name] if LINK.welcome else []
 
 
-class TeamworkSettings(SynthesisOptions, InpaintOptions, bpy.types.PropertyGroup):
+class TeamworkSettings(MaterialOptions, GivenImages, SynthesisOptions, InpaintOptions, bpy.types.PropertyGroup):
     """The settings of the next job of each task."""
 
     picture: PointerProperty(name="Picture", description="The photo or image to work on", type=bpy.types.Image)
@@ -26,13 +26,6 @@ class TeamworkSettings(SynthesisOptions, InpaintOptions, bpy.types.PropertyGroup
     seed: IntProperty(name="Seed", description="Another seed gives another answer", min=0)
     steps: IntProperty(name="Steps", description="Denoising steps; 0 lets the model choose", min=0, max=1000)
     size: IntProperty(name="Working Size", description="Longest side that the network sees; 0 lets the model choose", min=0, max=4096)
-    channels: EnumProperty(
-        name="Maps",
-        description="Which maps to make; fewer are faster",
-        items=CHANNELS,
-        options={"ENUM_FLAG"},
-        default={name for name, _, _ in CHANNELS},
-    )
     apply: BoolProperty(name="Put on Active Object", description="Put the material into the active slot", default=True)
     view: EnumProperty(name="View", description="From where the scene is rendered", items=VIEWS)
     samples: IntProperty(name="Samples", description="Cycles samples for the passes", min=1, max=4096, default=4)

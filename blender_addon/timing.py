@@ -24,6 +24,8 @@ ALL = {
     "material": ("albedo", "roughness", "metalness", "normals", "height"),
     "decompose": ("albedo", "diffuseshading", "residual", "normals", "depth", "roughness", "metalness"),
 }
+IN_PIECES = 4
+"""A picture that tiles is seen in so many pieces."""
 LOOKS = {"shade": 8}
 """How many native sizes the network sees by default."""
 
@@ -51,6 +53,7 @@ def work_of(
     asked = {DERIVED.get(name, name) for name in made}
     side = options.get("size") or LOOKS.get(task, 1) * model.native_size
     steps = options.get("steps") or model.default_steps
+    steps *= IN_PIECES if options.get("seamless") else 1
     return Work.of(inputs + len(asked), steps, within(size, side), len(made), within(size, LARGEST_RESULT))
 
 

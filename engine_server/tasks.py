@@ -102,6 +102,7 @@ OPTIONS = {
     "seamless": (0, given.KEPT),
     "fov": (0.0, 170.0),
     "height_scale": (0.0, 10.0),
+    "vary": (0, 1),
     "width": (0, LARGEST_RESULT),
     "height": (0, LARGEST_RESULT),
     "surface": (0, 1),
@@ -110,8 +111,8 @@ OPTIONS = {
 }
 """The least and the most of each option; 0 is each one's default. `fov` is the vertical field of view, in degrees, of a
 camera with a flash beside its lens (0: no flash), `height_scale` the range of a given height map in widths of the picture.
-`width` and `height` are of what is made from nothing, `surface`: that shall be a material's maps. `repeats`: how often each
-step of inpainting is taken."""
+`vary`: the seed shall make a difference. `width` and `height` are of what is made from nothing, `surface`: that shall be a
+material's maps. `repeats`: how often each step of inpainting is taken."""
 TEXTS = ("prompt", "negative_prompt")
 """The options that are texts."""
 OF_SURFACES = ("seamless", "fov", "height_scale")
@@ -220,10 +221,12 @@ class Run:
 
     def _note(self) -> str:
         """What the user should know of how this team takes the job; mostly nothing."""
-        unseen = [name for name in self.job.inputs if name not in self.team.config.inputs]
+        unseen = [name for name in self.job.inputs if name not in (*self.team.config.inputs, "mask")]
         notes = [f"this model does not look at {', '.join(unseen)}"] if unseen else []
         if self._option("fov") and "halfway" not in self.team.config.inputs:
             notes.append("the flash makes no difference to this model")
+        if self._option("vary") and self.manner.zero_start and self._steps() == 1:
+            notes.append("this model answers alike for every seed in one step")
         return "; ".join(notes)
 
     def rows(self, outputs: tuple[str, ...]) -> int:
@@ -231,7 +234,9 @@ class Run:
         return len([name for name in self.model if name in self.team.config.inputs]) + len(self._wanted(outputs))
 
     def _steps(self) -> int:
-        return int(self._option("steps")) or self.manner.steps
+        """As asked; by default the team's own, and where the seed shall matter, at least so many that it does."""
+        least = 2 if self._option("vary") and self.manner.zero_start else 1
+        return int(self._option("steps")) or max(self.manner.steps, least)
 
     def _how(self) -> dict[str, Any]:
         """How the team goes about it: settings of `Team.run`."""

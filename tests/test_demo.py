@@ -21,8 +21,9 @@ REOPEN = """
 import bpy, json, sys
 bpy.ops.wm.open_mainfile(filepath=sys.argv[-1])
 material = next(m for m in bpy.data.materials if "teamwork_model" in m)
-links = [(l.from_node.type, l.to_socket.name) for l in material.node_tree.links]
-nodes = [n for n in material.node_tree.nodes if n.type == "TEX_IMAGE"]
+group = next(n.node_tree for n in material.node_tree.nodes if n.type == "GROUP")
+links = [(l.from_node.type, l.to_socket.name) for l in group.links]
+nodes = [n for n in group.nodes if n.type == "TEX_IMAGE"]
 images = [(n.image.name, bool(n.image.packed_file), list(n.image.size)) for n in nodes]
 print("FACTS" + json.dumps({"links": links, "images": images}))
 """

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from ..presets import OPERATORS as PRESETS
-from . import decompose, engine, history, inpaint, job, material, neural_render, set_up, synthesize
+from . import candidates, decompose, engine, history, inpaint, job, material, neural_render, set_up, synthesize
 
 TASKS = (material, decompose, neural_render, synthesize, inpaint)
 CLASSES = (
-    *(each for module in (*TASKS, engine, set_up, job, history) for each in module.CLASSES),
+    *(each for module in (*TASKS, candidates, engine, set_up, job, history) for each in module.CLASSES),
     *PRESETS,
 )

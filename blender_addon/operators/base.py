@@ -70,10 +70,15 @@ class TaskOperator(bpy.types.Operator):
     @spoken
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Send the job, and say in one sentence what is wrong if it cannot be sent."""
-        job = self.send(context)
-        job.operator, job.settings = self.idname(), self.settings_of(job)
-        recovery.note(job)
-        return self._wait(job) if bpy.app.background else self._leave(job)
+        sent = self.send_all(context)
+        for job in sent:
+            job.operator, job.settings = self.idname(), self.settings_of(job)
+            recovery.note(job)
+        return self._wait(sent) if bpy.app.background else self._leave(sent)
+
+    def send_all(self, context: bpy.types.Context) -> list[jobs.Job]:
+        """Start the job, or all of several; raises one of `MISTAKES`."""
+        return [self.send(context)]
 
     def send(self, context: bpy.types.Context) -> jobs.Job:
         """Start the job; raises one of `MISTAKES`."""
@@ -90,18 +95,18 @@ class TaskOperator(bpy.types.Operator):
             chosen["image"] = job.land.keywords["source"]
         return {name: sorted(value) if isinstance(value, set) else value for name, value in chosen.items()}
 
-    def job_options(self) -> dict[str, int]:
+    def job_options(self) -> dict[str, Any]:
         """What goes along with the job."""
         return {"seed": self.seed, "steps": self.steps, "size": self.size}
 
-    def _wait(self, job: jobs.Job) -> set[str]:
-        jobs.wait(job, self.timeout)
-        done = job.state == jobs.DONE
-        self.report({"INFO" if done else "ERROR"}, job.line)
-        return {"FINISHED"} if done else {"CANCELLED"}
+    def _wait(self, sent: list[jobs.Job]) -> set[str]:
+        for job in sent:
+            jobs.wait(job, self.timeout)
+            self.report({"INFO" if job.state == jobs.DONE else "ERROR"}, job.line)
+        return {"FINISHED"} if all(job.state == jobs.DONE for job in sent) else {"CANCELLED"}
 
-    def _leave(self, job: jobs.Job) -> set[str]:
-        self.report({"INFO"}, f"{job.title}: sent to the engine")
+    def _leave(self, sent: list[jobs.Job]) -> set[str]:
+        self.report({"INFO"}, f"{sent[0].title}: sent to the engine")
         return {"FINISHED"}
 
 
@@ -119,6 +124,10 @@ class ImageOperator(TaskOperator):
         name = Path(source.name).stem if source.source == "FILE" else source.name
         return name, source.name, ChannelImage(images.read(source), "scene-linear")
 
+    def has_picture(self, context: bpy.types.Context) -> bool:
+        """Was one chosen, or is one shown?"""
+        return bool(self.filepath or self.image or getattr(context.space_data, "image", None))
+
     def _source(self, context: bpy.types.Context) -> bpy.types.Image:
         if self.filepath:
             return images.load(self.filepath)
@@ -131,7 +140,7 @@ class ImageOperator(TaskOperator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask for a file, unless an image is at hand."""
-        if self.filepath or self.image or getattr(context.space_data, "image", None):
+        if self.has_picture(context):
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}

@@ -32,6 +32,15 @@ def _arguments(operator, settings: dict[str, Any]) -> dict[str, Any]:
     return {name: set(value) if name in flags else value for name, value in settings.items() if name in known}
 
 
+def _same_group(made: history.Made) -> dict[str, str]:
+    """What is made again is a candidate for the same place, if its operator knows of such groups."""
+    if "group" not in made.settings:
+        return {}
+    group = str(made.settings["group"] or made.job_id)
+    made.datablock[history.PREFIX + "group"] = group
+    return {"group": group}
+
+
 class TEAMWORK_OT_regenerate(bpy.types.Operator):
     """Make this again with the next seed: another answer to the same question, beside the first"""
 
@@ -47,7 +56,7 @@ class TEAMWORK_OT_regenerate(bpy.types.Operator):
         operator = getattr(bpy.ops.teamwork, made.operator.removeprefix("teamwork."))
         if not made.operator or not hasattr(bpy.types, operator.idname()):
             raise ImageError("This was made by another version of the add-on: make it anew from the task's panel.")
-        settings = made.settings | {"seed": int(made.facts["seed"] or 0) + 1}
+        settings = made.settings | {"seed": int(made.facts["seed"] or 0) + 1} | _same_group(made)
         try:
             return operator("EXEC_DEFAULT", **_arguments(operator, settings))
         except RuntimeError as error:  # what the operator has reported

@@ -15,7 +15,21 @@ import blender_addon
 from blender_addon.wire import ChannelImage
 from tests.engine.conftest import ENGINE_PYTHON, models
 
-__all__ = ["ENGINE_PYTHON", "addon", "cube", "drain_until", "echo_job", "empty", "models", "photo", "refused", "running_job"]
+__all__ = [
+    "addon",
+    "cube",
+    "drain_until",
+    "echo_job",
+    "empty",
+    "ENGINE_PYTHON",
+    "made_by",
+    "models",
+    "opened",
+    "photo",
+    "refused",
+    "running_job",
+    "sent_by",
+]
 
 LONG = {"steps": 10_000, "seconds_per_step": 0.05}
 
@@ -87,3 +101,30 @@ def running_job(**options):
     job = echo_job(**(LONG | options))
     drain_until(lambda: job.factor > 0.0)
     return job
+
+
+def made_by(**settings) -> bpy.types.Material:
+    """The newest material of the operator."""
+    known = set(bpy.data.materials)
+    bpy.ops.teamwork.material_from_image(**({"model": "tiny"} | settings))
+    [material] = set(bpy.data.materials) - known
+    return material
+
+
+def opened(folder: Path, name: str, array: np.ndarray) -> str:
+    """A picture's file, opened as an artist would: Blender takes it for colour."""
+    from blender_addon import images
+
+    Image.fromarray(array).save(folder / name)
+    return images.load(folder / name).name
+
+
+def sent_by(monkeypatch, **settings) -> list:
+    """Sent, and not waited for: gives the jobs."""
+    from blender_addon import jobs
+
+    known = list(jobs.JOBS)
+    with monkeypatch.context() as patch:
+        patch.setattr("blender_addon.operators.base.TaskOperator._wait", lambda self, sent: {"FINISHED"})
+        bpy.ops.teamwork.material_from_image(**({"model": "tiny"} | settings))
+    return [job for job in jobs.JOBS if job not in known]

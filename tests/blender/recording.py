@@ -53,6 +53,11 @@ class Layout:
         """A datablock's chooser."""
         self.prop(owner, name)
 
+    def template_list(self, kind: str, name: str, owner, items: str, active_owner, active: str, rows: int = 5) -> None:
+        """A list of things, one of them active."""
+        assert hasattr(bpy.types, kind) and hasattr(owner, items)
+        self.prop(active_owner, active)
+
     def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
         """A picture."""
         self.drawn.append(("icon", icon_value))
@@ -66,7 +71,7 @@ class Layout:
         """A datablock's icon."""
         return 1
 
-    def operator(self, name: str, text: str = "", icon: str = "NONE", emboss: bool = True) -> Properties:
+    def operator(self, name: str, text: str = "", icon: str = "NONE", emboss: bool = True, depress: bool = False) -> Properties:
         """A button."""
         module, function = name.split(".")
         rna = getattr(getattr(bpy.ops, module), function).get_rna_type()

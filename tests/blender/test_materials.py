@@ -26,28 +26,74 @@ def textures(random, channels=ALL, **constant) -> dict:
 
 def linked(material) -> set[tuple[str, str]]:
     """(type of the node that feeds, socket that is fed)."""
-    return {(link.from_node.type, link.to_socket.name) for link in material.node_tree.links}
+    trees = (material.node_tree, materials.group_of(material))
+    return {(link.from_node.type, link.to_socket.name) for tree in trees if tree for link in tree.links}
+
+
+def outside(material) -> set[tuple[str, str]]:
+    """(output of the group, socket of another node)."""
+    links = (link for link in material.node_tree.links if link.from_node.type == "GROUP")
+    return {(link.from_socket.name, link.to_socket.name) for link in links}
 
 
 def test_all_maps_reach_their_sockets(scene, random):
-    made = linked(materials.build("m", textures(random), 0.1))
+    material = materials.build("m", textures(random), materials.Setup(0.1, scale=2.0))
+    made = linked(material)
     assert {("TEX_IMAGE", "Base Color"), ("TEX_IMAGE", "Metallic"), ("TEX_IMAGE", "Roughness")} <= made
-    assert {("NORMAL_MAP", "Normal"), ("TEX_IMAGE", "Height"), ("MAPPING", "Vector"), ("VALUE", "Scale")} <= made
-    assert ("DISPLACEMENT", "Displacement") not in made  # the relief would be there twice
+    assert {("NORMAL_MAP", "Normal"), ("TEX_IMAGE", "Height"), ("MAPPING", "Vector"), ("GROUP_INPUT", "Scale")} <= made
+    assert outside(material) == {(name, name) for name in ("Base Color", "Metallic", "Roughness", "Normal")}
+    [node] = [node for node in material.node_tree.nodes if node.type == "GROUP"]
+    values = {socket.name: socket.default_value for socket in node.inputs if socket.name != "Vector"}
+    assert values == {"Scale": 2.0, "Normal Strength": 1.0, "Relief Depth": pytest.approx(0.1)}
+    assert "Displacement" in node.outputs, "it stands ready"
+    assert set(materials.maps_of(material)) == set(ALL)
 
 
 @pytest.mark.parametrize("channels", [("albedo",), ("height",), ("normals", "roughness"), ()])
 def test_any_subset_makes_a_material(scene, random, channels):
-    material = materials.build("m", textures(random, channels), 0.1)
-    assert sum(node.type == "TEX_IMAGE" for node in material.node_tree.nodes) == len(channels)
+    material = materials.build("m", textures(random, channels), materials.Setup(0.1))
+    assert set(materials.maps_of(material)) == set(channels)
     assert (("BUMP", "Normal") in linked(material)) == (channels == ("height",))
 
 
 def test_displacement_moves_the_mesh_in_metres(scene, random):
-    material = materials.build("m", textures(random), 0.1, size_metres=2.0, displace=True)
-    node = next(n for n in material.node_tree.nodes if n.type == "DISPLACEMENT")
-    assert ("DISPLACEMENT", "Displacement") in linked(material) and material.displacement_method == "DISPLACEMENT"
-    assert node.inputs["Scale"].default_value == pytest.approx(0.2) and node.inputs["Midlevel"].default_value == 0.5
+    material = materials.build("m", textures(random), materials.Setup(0.1, size_metres=2.0, relief="DISPLACEMENT"))
+    assert ("Displacement", "Displacement") in outside(material) and material.displacement_method == "BOTH"
+    assert ("Normal", "Normal") not in outside(material), "the relief would be there twice"
+    node = next(n for n in material.node_tree.nodes if n.type == "GROUP")
+    assert node.inputs["Relief Depth"].default_value == pytest.approx(0.2)
+    inner = next(n for n in materials.group_of(material).nodes if n.type == "DISPLACEMENT")
+    assert inner.inputs["Midlevel"].default_value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("relief", "channels", "feeds"),
+    [
+        ("BUMP", ("normals", "height"), "BUMP"),
+        ("NORMAL_MAP", ("normals", "height"), "NORMAL_MAP"),
+        ("BUMP", ("normals",), "NORMAL_MAP"),
+        ("DISPLACEMENT", ("normals",), "NORMAL_MAP"),
+        ("NORMAL_MAP", ("height",), "BUMP"),
+    ],
+)
+def test_a_relief_that_lacks_its_map_becomes_another(scene, random, relief, channels, feeds):
+    material = materials.build("m", textures(random, channels), materials.Setup(0.1, relief=relief))
+    assert (feeds, "Normal") in linked(material) and ("Normal", "Normal") in outside(material)
+
+
+def test_repeated_maps_are_lower(scene, random):
+    """Half the width, half the depth: measured on a displaced surface by Cycles."""
+    depths = []
+    for scale in (1.0, 2.0):
+        setup = materials.Setup(0.5, scale=scale, relief="DISPLACEMENT")
+        material = materials.build("m", textures(random, height=1.0, channels=("height",)), setup)
+        inner = next(n for n in materials.group_of(material).nodes if n.type == "MATH")
+        thing = plane(material, size=2.0)
+        looking_down(scene, 3.0)
+        depths.append(3.0 - passes.render_channels(scene, samples=1)["depth"].data[12, 16, 0])
+        bpy.data.objects.remove(thing)
+        assert inner.operation == "DIVIDE"
+    assert depths[0] == pytest.approx(0.25, abs=0.01) and depths[1] == pytest.approx(0.125, abs=0.01)
 
 
 def test_what_cycles_sees_is_what_was_sent(scene, random):
@@ -74,6 +120,8 @@ def test_applied_to_slots_and_to_what_has_none(scene, random):
     assert materials.apply_to(thing, material) and thing.material_slots[0].material == material
     other = materials.build("n", {})
     assert materials.apply_to(thing, other) and [s.material for s in thing.material_slots] == [other]
+    assert materials.apply_to(thing, material, slot=1) and [s.material for s in thing.material_slots] == [other, material]
+    assert materials.apply_to(thing, other, slot=1) and [s.material for s in thing.material_slots] == [other, other]
     assert not materials.apply_to(None, material)
     assert not materials.apply_to(bpy.data.objects.new("e", None), material)
 

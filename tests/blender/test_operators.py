@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 from PIL import Image
 
+from blender_addon import materials
 from tests.blender.conftest import snapshot
 from tests.blender.operating import addon, cube, empty, models, photo, refused  # noqa: F401 (fixtures)
 
@@ -19,7 +20,7 @@ def test_a_photo_becomes_a_material_on_the_active_object(photo, cube):
     bpy.ops.teamwork.material_from_image(filepath=str(photo), model="tiny", seed=7, apply=True)
     material = cube.active_material
     assert material.name == "wall"
-    textures = {node.image["teamwork_channel"]: node.image for node in material.node_tree.nodes if node.type == "TEX_IMAGE"}
+    textures = materials.maps_of(material)
     assert set(textures) == {"albedo", "roughness", "metalness", "normals", "height"}
     spaces = {channel: image.colorspace_settings.name for channel, image in textures.items()}
     assert spaces.pop("albedo") == "sRGB" and set(spaces.values()) == {"Non-Color"}
@@ -118,7 +119,7 @@ def test_what_was_made_is_there_after_saving_and_loading(photo, tmp_path, cube):
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
     photo.unlink()
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
-    textures = [node.image for node in bpy.data.materials["wall"].node_tree.nodes if node.type == "TEX_IMAGE"]
+    textures = materials.maps_of(bpy.data.materials["wall"]).values()
     assert len(textures) == 5 and all(image.has_data or image.pixels[0] >= 0.0 for image in textures)
 
 
