@@ -179,13 +179,14 @@ def main() -> None:
     wanted = next(stream)
     set_up_environment(wanted["address"])
     threading.Thread(target=_read, args=(stream, orders), daemon=True).start()
-    folder = tempfile.mkdtemp(prefix="teamwork-ray-")
+    folder = tempfile.mkdtemp(prefix="teamwork-ray-") if wanted["address"] == LOCAL else ""
     try:
         Agent(wanted, say, folder).run(orders)
     except ClusterError as error:
         say(sentence=str(error))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)  # an orderly exit would wait for the thread that reads standard input
 
 
