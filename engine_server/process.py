@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .executor import NotStarted
+from .logs import take_over
 from .worker_link import Orders
 
 log = logging.getLogger(__name__)
@@ -55,10 +56,12 @@ class WorkerProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "engine_server.worker"],
             stdin=subprocess.PIPE,
-            stdout=sys.stderr.fileno(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONPATH": python_path()},
         )
         self._on_exit = on_exit
+        take_over(self._process.stdout)
         self._input(orders.line())
         threading.Thread(target=self._wait, name="worker-exit", daemon=True).start()
 

@@ -47,7 +47,9 @@ from .offering import GET_MODEL, TASKS, catalogue, unfit
 from .queue import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, Queue, QueueFull
 from .results import ResultStore
 from .settings import Settings
-from .supervisor import BUSY, IDLE, NONE, STARTING, Supervisor
+from .standing import standing
+from .supervisor import Supervisor
+from .tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +78,15 @@ class Desk:
     """Takes requests, keeps the queue and the results, and hands jobs to the supervisor's workers."""
 
     def __init__(self, settings: Settings, supervisor: Supervisor, send: Send, wake: Callable[[], None]) -> None:
-        self.settings, self._supervisor, self._send = settings, supervisor, send
+        self.settings, self.supervisor, self._send = settings, supervisor, send
         self.downloads = Downloads(self.on_news, wake, settings.offline)
         self.instance = uuid.uuid4().hex
         self.queue = Queue(settings.queue_limit, settings.queue_bytes)
         self.results = ResultStore(
             settings.home, settings.results_in_memory, settings.results_on_disk, settings.results_limit
         )
-        self._started, self._closing = time.monotonic(), False
+        self.tally = Tally()
+        self.started, self._closing = time.monotonic(), False
         self._answers: dict[type[Message], Callable[[Request, Any], Message | None]] = {
             Hello: self._hello,
             Heartbeat: self._heartbeat,
@@ -106,7 +109,7 @@ class Desk:
 
     def _hello(self, request: Request, hello: Hello) -> Welcome:
         log.info("%s says hello", hello.client)
-        device, free, total = self._device()
+        device, free, total = self.device()
         models = usable(self.settings.models)
         return Welcome(PROTOCOL, __version__, device, free, total, models, TASKS, self.instance)
 
@@ -118,24 +121,14 @@ class Desk:
         return Alive(self.instance, tuple(finished[-LISTED_JOBS:]))
 
     def _status(self, request: Request, _: GetStatus) -> Status:
-        device, free, total = self._device()
-        worker = max(self._supervisor.workers, key=lambda each: (NONE, IDLE, STARTING, BUSY).index(each.state))
-        return Status(
-            instance=self.instance,
-            uptime=time.monotonic() - self._started,
-            device=device,
-            worker=worker.state,
-            worker_pid=worker.process.pid if worker.process else 0,
-            memory_free=free,
-            memory_total=total,
-            queued=len(self.queue.waiting()),
-            queue_limit=self.queue.limit,
-            kept=len(self.results),
-            kept_bytes=self.results.size,
-        )
+        return self.status()
 
-    def _device(self) -> tuple[str, int, int]:
-        workers = self._supervisor.workers
+    def status(self) -> Status:
+        """What the engine does just now."""
+        return standing(self)
+
+    def device(self) -> tuple[str, int, int]:
+        workers = self.supervisor.workers
         return ",".join(worker.device for worker in workers), *workers[0].memory_now()
 
     def _jobs(self, request: Request, _: GetJobs) -> Jobs:
@@ -143,10 +136,10 @@ class Desk:
         return Jobs(tuple(JobInfo(job.job_id, job.task, job.state, self.queue.position(job)) for job in jobs))
 
     def _unload(self, request: Request, _: Unload) -> Message:
-        if self._supervisor.busy():
+        if self.supervisor.busy():
             return Refused("busy", "A job is running: cancel it or wait for its end, then unload.")
         log.info("the workers are unloaded")
-        self._supervisor.stop(wait=False)
+        self.supervisor.stop(wait=False)
         return self._status(request, GetStatus())
 
     # ---- jobs --------------------------------------------------------------------------------------------------------
@@ -243,8 +236,10 @@ class Desk:
     def _end(self, job: Job, message: Message, frames: list) -> None:
         job.state = {Result: DONE, Failed: FAILED, Cancelled: CANCELLED}[type(message)]
         job.frames = job.news = []
+        seconds = time.monotonic() - job.started if job.started else 0.0
+        self.tally.add(message, seconds)
         if isinstance(message, Result):
-            self.queue.took(time.monotonic() - job.started)
+            self.queue.took(seconds)
         log.info("job %s %s%s", job.job_id, job.state, f": {message.code}" if isinstance(message, Failed) else "")
         if job.abandoned:
             self._forget(job)
@@ -269,7 +264,7 @@ class Desk:
 
     def _place(self, job: Job) -> Supervisor | Downloads:
         """Who runs such jobs."""
-        return self.downloads if job.task == GET_MODEL else self._supervisor
+        return self.downloads if job.task == GET_MODEL else self.supervisor
 
     def hand_back(self, states: tuple[str, ...]) -> None:
         """The engine is to stop: take nothing more, and end the jobs of these states with a sentence that says so."""

@@ -30,6 +30,7 @@ from blender_addon.wire.sockets import ZAP_DOMAIN, server_socket
 from . import __version__, worker_link
 from .cluster.executor import RayActors
 from .executor import Executor
+from .metrics import Metrics, Snapshot
 from .parent import ParentWatch
 from .process import Processes
 from .queue import QUEUED, RUNNING
@@ -63,6 +64,7 @@ class Server:
         self._clients = server_socket(self._context, settings.address, self._ring.pair("engine"))
         self.address = self._clients.last_endpoint.decode()
         self._desk = Desk(settings, self._supervisor, self._send, self._wakeup.wake)
+        self.metrics = Metrics(settings.metrics) if settings.metrics else None
         self._parent = ParentWatch(settings.parent_pid) if settings.parent_pid else None
         self._settings, self._stopping, self._deadline = settings, 0, None
         self._record = EngineRecord(_reachable(self.address), os.getpid(), self._desk.instance, __version__)
@@ -117,6 +119,8 @@ class Server:
         self._desk.downloads.check()
         self._desk.dispatch()
         self._desk.results.settle()
+        if self.metrics is not None:
+            self.metrics.snapshot = Snapshot(self._desk.status(), dict(self._desk.tally.codes), self._desk.tally.seconds)
         if self._parent is not None and self._parent.gone():
             log.info("the process that started this engine has ended")
             self._stopping = 2  # nobody is left to wait for
@@ -166,6 +170,8 @@ class Server:
 
     def _close(self) -> None:
         self._record.remove(self._settings.home)
+        if self.metrics is not None:
+            self.metrics.close()
         self._desk.hand_back((QUEUED, RUNNING))
         self._supervisor.close()
         self._desk.close()

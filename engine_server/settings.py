@@ -15,7 +15,8 @@ class Settings:
 
     `address` is where it listens (port 0: any free one); `devices` gets one worker each; `models` are folders of teams
     beside the bundled one; `parent_pid` is a process with which the server ends; `offline` rules out fetching models;
-    `drain` is what running jobs have to end in when the server is told to stop.
+    `metrics` is where Prometheus may ask ("": nowhere); `drain` is what running jobs have to end in when the server is told
+    to stop.
     `cluster` is a Ray cluster whose machines run the jobs ("local": one of this computer's own), with `cluster_workers`
     workers (0: one for each GPU) that reach the server at `cluster_port` (0: any free one); `devices` may be empty then.
     Warm models may take `warm_bytes` of a device (0: a share of it), a worker `memory_limit` (0: all).
@@ -31,6 +32,7 @@ class Settings:
     parent_pid: int | None = None
     warm: bool = False
     offline: bool = False
+    metrics: str = ""
     warm_bytes: int = 0
     memory_limit: int = 0
     queue_limit: int = 64

@@ -47,6 +47,7 @@ class Worker:
         self.job: Job | None = None
         self.process: Handle | None = None
         self.memory = (0, 0)
+        self.warm: tuple[str, ...] = ()
         self.token, self.public = "", ""
         self._sent = False
         self._heard = self._cancelled_at = 0.0
@@ -99,7 +100,7 @@ class Worker:
         """Take a message of the process."""
         self._heard = time.monotonic()
         if isinstance(message, WorkerState):
-            self.memory = (message.memory_free, message.memory_total)
+            self.memory, self.warm = (message.memory_free, message.memory_total), message.warm
             if self.state == STARTING:
                 self._ready()
         elif self.job is None or message.job_id != self.job.job_id:
@@ -189,7 +190,8 @@ class Worker:
         return process
 
     def _forget_process(self) -> None:
-        self.process, self.state, self.memory, self.token, self.public = None, NONE, (0, 0), "", ""
+        self.process, self.state, self.token, self.public = None, NONE, "", ""
+        self.memory, self.warm = (0, 0), ()
 
     def memory_now(self) -> tuple[int, int]:
         """Free and total memory of its device, in bytes; zeros when that is not known."""

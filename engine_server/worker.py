@@ -25,7 +25,7 @@ from .device import device_memory, limit_memory
 from .diagnostics import echo
 from .errors import TaskError
 from .failures import explain
-from .logs import set_up_logging
+from .logs import about, set_up_logging
 from .memory import system_memory
 from .worker_link import TO_WORKER, Orders, WorkerState
 
@@ -79,11 +79,15 @@ class Worker:
 
     def _state(self) -> WorkerState:
         free, total = device_memory(self._device) if self._runner else system_memory()
-        return WorkerState(self._device, free, total)
+        return WorkerState(self._device, free, total, self._runner.warm.names if self._runner else ())
 
     def _do(self, job: Submit) -> Message:
         """Run the job, and say how it ended. Nothing that a task raises ends the worker."""
-        log.info("job %s: %s on %s", job.job_id, job.task, self._device)
+        with about(job.job_id):
+            log.info("job %s: %s on %s", job.job_id, job.task, self._device)
+            return self._ended(job)
+
+    def _ended(self, job: Submit) -> Message:
         try:
             outputs, info = self._run(job, _Steps(self, job).on_step)
             return Result(job.job_id, outputs, info)

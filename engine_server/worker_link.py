@@ -104,11 +104,15 @@ class Orders:
 
 @dataclass(frozen=True)
 class WorkerState(Message):
-    """A worker is ready, or its device's memory has changed (bytes; 0: not known before the first model is loaded)."""
+    """A worker is ready, or its device's memory has changed (bytes; 0: not known before the first model is loaded).
+
+    `warm` names the models that stay loaded.
+    """
 
     device: str
     memory_free: Count
     memory_total: Count
+    warm: tuple[str, ...] = ()
 
 
 FROM_WORKER = Registry.of("worker", WorkerState, Progress, Result, Failed, Cancelled)

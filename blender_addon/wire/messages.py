@@ -64,6 +64,16 @@ class JobInfo(Message):
     position: Count
 
 
+@dataclass(frozen=True)
+class Failure(Message):
+    """A job that failed lately, `seconds` ago."""
+
+    job_id: Name
+    code: Name
+    sentence: Sentence
+    seconds: Seconds
+
+
 # ---- client to engine ------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +172,8 @@ class Alive(Message):
 class Status(Message):
     """The engine's state; `worker` is none, starting, idle or busy. Memory is the device's, in bytes."""
 
+    # done, failed and cancelled count jobs since the engine's start; warm: models that stay loaded; failures: newest first
+
     instance: Name
     uptime: Seconds
     device: str
@@ -173,6 +185,12 @@ class Status(Message):
     queue_limit: Count
     kept: Count
     kept_bytes: Count
+    running: Count
+    done: Count
+    failed: Count
+    cancelled: Count
+    warm: tuple[str, ...]
+    failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what running jobs have when the engine is told to stop; a second signal stops at once (default: %(default)s)",
     )
     _add_cluster_arguments(parser, default)
+    parser.add_argument("--metrics", default="", metavar="HOST:PORT", help="tell Prometheus there how things are (default: nowhere)")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="log to this file, rotated at 10 MB, not to standard error")
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 
 
@@ -88,7 +90,10 @@ def size(text: str) -> int:
 
 def main(args: argparse.Namespace) -> int:
     """Serve; 0 after a clean stop, 2 after a sentence on what to mend."""
-    set_up_logging(args.log_level)
+    try:
+        set_up_logging(args.log_level, args.log)
+    except OSError as error:
+        return _refuse(f"The log {args.log} cannot be written: {error.strerror}. Choose another file.")
     try:
         server = Server(_settings(args))
     except (WireError, ClusterError) as error:
@@ -96,6 +101,8 @@ def main(args: argparse.Namespace) -> int:
     except zmq.ZMQError as error:
         return _refuse(f"The engine cannot listen at {args.address}: {error.strerror}. Choose another port, or 0 for any.")
     print(f"ready {server.address}", flush=True)
+    if server.metrics is not None:
+        print(f"metrics at port {server.metrics.port}", flush=True)
     server.serve()
     return 0
 
@@ -127,6 +134,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         parent_pid=args.parent_pid,
         warm=args.warm,
         offline=args.offline,
+        metrics=args.metrics,
         warm_bytes=args.warm_bytes,
         memory_limit=args.memory_limit,
         queue_limit=args.queue,

@@ -33,5 +33,9 @@ def _show(status: Status) -> None:
     print(f"engine   {status.instance}, up for {status.uptime:.0f} s")
     print(f"device   {status.device}, {status.memory_free / 1e9:.1f} of {status.memory_total / 1e9:.1f} GB free")
     print(f"worker   {status.worker}{process}")
-    print(f"queue    {status.queued} of {status.queue_limit} places taken")
+    print(f"models   {', '.join(status.warm) or 'none'} loaded")
+    print(f"queue    {status.running} running, {status.queued} of {status.queue_limit} places taken")
+    print(f"ended    {status.done} done, {status.failed} failed, {status.cancelled} cancelled")
     print(f"results  {status.kept} kept, {status.kept_bytes / 1e6:.1f} MB")
+    for failure in status.failures:
+        print(f"failed   {failure.seconds:.0f} s ago, {failure.job_id}: {failure.sentence} ({failure.code})")

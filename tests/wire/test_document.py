@@ -13,7 +13,8 @@ from blender_addon.wire.schema import describe, fields_of
 
 TEXT = (Path(messages.__file__).parent / "PROTOCOL.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### `([\w-]+)`\n(.*?)(?=^##|\Z)", TEXT, re.M | re.S))
-KINDS = FROM_CLIENT.kinds | FROM_ENGINE.kinds | {k.__name__: k for k in (messages.ModelInfo, messages.CatalogueEntry, messages.JobInfo)}
+PARTS = (messages.ModelInfo, messages.CatalogueEntry, messages.Failure, messages.JobInfo)
+KINDS = FROM_CLIENT.kinds | FROM_ENGINE.kinds | {kind.__name__: kind for kind in PARTS}
 
 
 def test_the_same_messages():
