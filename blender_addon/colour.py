@@ -15,6 +15,12 @@ def srgb_to_linear(encoded: np.ndarray) -> np.ndarray:
     return np.copysign(np.where(size <= DIM * SLOPE, size / SLOPE, curve), encoded).astype(np.float32)
 
 
+def bytes_to_linear(encoded: np.ndarray) -> np.ndarray:
+    """What `srgb_to_linear` gives for values k/255, which images of 8 bits have, many times faster."""
+    table = srgb_to_linear(np.arange(256, dtype=np.float32) / np.float32(255.0))
+    return table[(finite(encoded) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)]
+
+
 def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     """Linear light to sRGB values; the inverse of `srgb_to_linear`."""
     size = np.abs(linear)

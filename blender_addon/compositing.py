@@ -6,9 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import bpy
-import numpy as np
-
-from . import images
 
 PARTS = ("albedo", "metalness", "diffuseshading", "residual")
 GAINS = {"albedo": "Albedo Gain", "diffuseshading": "Shading Gain", "residual": "Residual Gain"}
@@ -54,20 +51,6 @@ def _put_out(tree: bpy.types.NodeTree, values: Mapping[str, bpy.types.NodeSocket
     node.location = (6 * STEP, 0)
     for index, part in enumerate(shown):
         tree.links.new(values[part], node.inputs[index])
-
-
-def exact_residual(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The residual, H x W x 3, with which albedo and metalness add up to the image as they are stored, not as they were made.
-
-    What rounding to 8 bits takes from albedo * (1 - metalness) is added to the residual, which is kept in floats.
-    """
-    stored = {part: images.as_stored(values, part) for part, values in outputs.items()}
-    lost = _diffuse(outputs) - _diffuse(stored)
-    return (outputs["residual"] + lost * outputs["diffuseshading"]).astype(np.float32)
-
-
-def _diffuse(parts: Mapping[str, np.ndarray]) -> np.ndarray:
-    return parts["albedo"] * (1.0 - parts["metalness"]) if "metalness" in parts else parts["albedo"]
 
 
 def _image(tree: bpy.types.NodeTree, image: bpy.types.Image, row: int) -> bpy.types.NodeSocket:

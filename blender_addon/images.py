@@ -2,35 +2,27 @@
 """Blender images to arrays and back: with `rewriting` the only place that touches `Image.pixels`.
 
 Arrays have their rows from the top, H x W x C float32; colour is scene-linear Rec.709, everything else plain data
-(normals: unit vectors -1..1). How each channel is stored in the .blend file:
-
-| channel                                   | stored as                                | colour space    |
-|-------------------------------------------|------------------------------------------|-----------------|
-| albedo, diffuse, specular                 | 8 bit PNG                                | sRGB            |
-| roughness, metalness, mask                | 8 bit PNG                                | Non-Color       |
-| normals (n * 0.5 + 0.5), height           | 16 bit PNG                               | Non-Color       |
-| image, shading, diffuseshading, residual  | float                                    | Linear Rec.709  |
-| depth and the rest                        | float                                    | Non-Color       |
+(normals: unit vectors -1..1). How each channel is stored in the .blend file says `storage`.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
 import bpy
 import numpy as np
 
-from .colour import finite, linear_to_srgb, srgb_to_linear
-from .png import encode_png, levels
-from .wire import ChannelImage
+from .colour import bytes_to_linear, finite, linear_to_srgb
+from .png import LINES, SIGNATURE, encode_png
+from .storage import DATA, PLAIN, STORAGE, file_of
+from .wire import ChannelImage, check_image
 
-SRGB, LINEAR, DATA = "sRGB", "Linear Rec.709", "Non-Color"
 LARGEST_SIDE = 16384
 FLOATS = {
     "media_type": "IMAGE",
@@ -48,32 +40,6 @@ FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 class ImageError(Exception):
     """An image cannot be read or made; the text is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Storage:
-    """How a channel is kept: bits of a PNG, or 0 for floats; its colour space; whether -1..1 is moved to 0..1."""
-
-    bits: int
-    space: str
-    signed: bool = False
-
-
-STORAGE = {
-    "albedo": Storage(8, SRGB),
-    "diffuse": Storage(8, SRGB),
-    "specular": Storage(8, SRGB),
-    "roughness": Storage(8, DATA),
-    "metalness": Storage(8, DATA),
-    "mask": Storage(8, DATA),
-    "normals": Storage(16, DATA, signed=True),
-    "height": Storage(16, DATA),
-    "image": Storage(0, LINEAR),
-    "shading": Storage(0, LINEAR),
-    "diffuseshading": Storage(0, LINEAR),
-    "residual": Storage(0, LINEAR),
-}
-PLAIN = Storage(0, DATA)
 
 
 def load(path: str | Path) -> bpy.types.Image:
@@ -102,19 +68,43 @@ def read(image: bpy.types.Image) -> np.ndarray:
     last render it is what was rendered, without the view transform. Raises `ImageError` for an image without pixels or one
     that is too large.
     """
+    return read_later(image).data
+
+
+class LaterImage(ChannelImage):
+    """A scene-linear picture whose pixels are here already, but become light only when `data` is asked for first."""
+
+    def __init__(self, shape: tuple[int, int, int], make: Callable[[], np.ndarray]) -> None:
+        check_image("float32", shape, "scene-linear", "An image")
+        self.__dict__.update(space="scene-linear", make=make)  # the class is a frozen one
+
+    @cached_property
+    def data(self) -> np.ndarray:
+        """As `read` gives it."""
+        return self.make()
+
+
+def read_later(image: bpy.types.Image) -> LaterImage:
+    """What `read` gives, as a channel; the main thread only copies the stored pixels. Raises `ImageError`."""
     if image.type == RENDER:
         with rendered(image) as file:
-            return read(file)
+            return read_later(file)
     width, height = image.size
     if width == 0 or height == 0:
         raise ImageError(f"The image {image.name} has no pixels: save or reload it first, or choose another.")
     if max(width, height) > LARGEST_SIDE:
         raise ImageError(f"The image {image.name} is {width} x {height}; at most {LARGEST_SIDE} pixels a side can be read.")
-    stored = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(stored)
-    values = stored.reshape(height, width, image.channels)[::-1]
-    values = finite(values[..., :3] if image.channels >= 3 else values[..., :1])
-    return np.ascontiguousarray(_linear(values, image))
+    stored = _download(image).reshape(height, width, image.channels)
+    components, curve = 3 if image.channels >= 3 else 1, _curve(image)
+    return LaterImage((height, width, components), lambda: _converted(stored[::-1, :, :components], curve))
+
+
+def _converted(values: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The curve of all values, line by line of some, which is faster than of whole pictures."""
+    made = np.empty(values.shape, np.float32)
+    for top in range(0, len(values), LINES):
+        made[top : top + LINES] = curve(values[top : top + LINES])
+    return made
 
 
 @contextmanager
@@ -156,12 +146,14 @@ def _set(owner: bpy.types.bpy_struct, values: Mapping[str, str]) -> None:
         setattr(owner, name, value)
 
 
-def _linear(values: np.ndarray, image: bpy.types.Image) -> np.ndarray:
-    """Stored values as light. Blender converts the pixels of float images (EXR, also 16 bit PNG) when it loads them;
+def _curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
+    """From stored values to light. Blender converts the pixels of float images (EXR, also 16 bit PNG) when it loads them;
     those of byte images are as in the file: data, or display-encoded as sRGB is."""
-    if image.is_float or image.colorspace_settings.is_data or "linear" in image.colorspace_settings.name.lower():
-        return values
-    return srgb_to_linear(values)
+    if image.is_float:
+        return finite
+    if image.colorspace_settings.is_data or "linear" in image.colorspace_settings.name.lower():
+        return finite
+    return bytes_to_linear
 
 
 def read_channel(image: bpy.types.Image, channel: str) -> ChannelImage:
@@ -189,46 +181,23 @@ def shows_numbers(image: bpy.types.Image) -> bool:
 
 
 def create(name: str, array: np.ndarray, channel: str) -> bpy.types.Image:
-    """A new image, packed into the .blend file, from H x W x 1 or 3 wire values of a channel (`STORAGE` says how)."""
-    storage = STORAGE.get(channel, PLAIN)
-    values = finite(array)
-    image = _create_png(name, values, storage) if storage.bits else _create_float(name, values)
-    image.colorspace_settings.name = storage.space
+    """A new image, packed into the .blend file, from H x W x 1 or 3 wire values of a channel (`storage` says how)."""
+    file = file_of(array, channel)
+    image = bpy.data.images.new(name, 1, 1, alpha=False)  # it has the size of its file as soon as that is read
+    _pack(image, file)
+    image.colorspace_settings.name = STORAGE.get(channel, PLAIN).space
     return image
 
 
-def _create_png(name: str, values: np.ndarray, storage: Storage) -> bpy.types.Image:
-    image = bpy.data.images.new(name, values.shape[1], values.shape[0], alpha=False)
-    data = encode_png(_stored(values, storage), storage.bits)
-    image.pack(data=data, data_len=len(data))
+def _download(image: bpy.types.Image) -> np.ndarray:
+    stored = np.empty(image.size[0] * image.size[1] * image.channels, np.float32)
+    image.pixels.foreach_get(stored)
+    return stored
+
+
+def _pack(image: bpy.types.Image, file: bytes) -> None:
+    image.pack(data=file, data_len=len(file))
     image.source = "FILE"
-    return image
-
-
-def _stored(values: np.ndarray, storage: Storage) -> np.ndarray:
-    values = values * 0.5 + 0.5 if storage.signed else values
-    return linear_to_srgb(np.clip(values, 0.0, 1.0)) if storage.space == SRGB else values
-
-
-def as_stored(array: np.ndarray, channel: str) -> np.ndarray:
-    """What is left of wire values of a channel when `create` has stored them in as many bits as it does."""
-    storage, values = STORAGE.get(channel, PLAIN), finite(array)
-    if not storage.bits:
-        return values
-    kept = levels(_stored(values, storage), storage.bits) / np.float32(2**storage.bits - 1)
-    kept = srgb_to_linear(kept) if storage.space == SRGB else kept
-    return kept * 2.0 - 1.0 if storage.signed else kept
-
-
-def _create_float(name: str, values: np.ndarray) -> bpy.types.Image:
-    height, width = values.shape[:2]
-    image = bpy.data.images.new(name, width, height, alpha=False, float_buffer=True)
-    image.colorspace_settings.name = DATA  # packing a Non-Color image keeps its values exactly
-    pixels = np.ones((height, width, 4), np.float32)
-    pixels[..., :3] = values[::-1]
-    image.pixels.foreach_set(pixels.reshape(-1))
-    image.pack()
-    return image
 
 
 def save_png(image: bpy.types.Image, path: str | Path) -> None:
@@ -237,7 +206,8 @@ def save_png(image: bpy.types.Image, path: str | Path) -> None:
     Raises `ImageError` if the file cannot be written.
     """
     packed = image.packed_file
-    data = bytes(packed.data) if packed and image.file_format == "PNG" else _displayed(image)
+    data = bytes(packed.data) if packed else b""
+    data = data if data.startswith(SIGNATURE) else _displayed(image)
     try:
         Path(path).write_bytes(data)
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import bpy
@@ -14,7 +14,7 @@ from . import compositing, images, material_maps, materials, rewriting, swatch
 from .images import ImageError
 from .job import Job
 from .material_options import GIVEN
-from .wire import ChannelImage, Result
+from .wire import Result
 
 PREFIX = "teamwork_"
 
@@ -180,18 +180,9 @@ def _apply(target: Target, material: bpy.types.Material) -> bool:
         return False
 
 
-def _exact(result: Result) -> Result:
-    """The result, with a residual that knows in how many bits the rest is kept."""
-    outputs = dict(result.outputs)
-    if all(part in outputs for part in compositing.GAINS):
-        residual = compositing.exact_residual({part: outputs[part].data for part in compositing.PARTS if part in outputs})
-        outputs["residual"] = ChannelImage(residual, outputs["residual"].space)
-    return replace(result, outputs=outputs)
-
-
 def land_decomposition(result: Result, job: Job, *, name: str, source: str) -> str:
     """One image for each channel, and a compositor group that recomposes them."""
-    parts = _images(_exact(result), job, name, source)
+    parts = _images(result, job, name, source)
     group = compositing.recompose_group(f"{name} recomposed", parts)
     if group is None:
         return f"Made {len(parts)} images of {name}"

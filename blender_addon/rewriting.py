@@ -10,7 +10,8 @@ import bpy
 import numpy as np
 
 from .colour import linear_to_srgb, srgb_to_linear
-from .images import DATA, LINEAR, PLAIN, SRGB, STORAGE, create, read, read_channel, shows_numbers, three_components
+from .images import create, read, read_channel, shows_numbers, three_components
+from .storage import DATA, LINEAR, PLAIN, SRGB, STORAGE
 
 
 def alpha(image: bpy.types.Image) -> np.ndarray:

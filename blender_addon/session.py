@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A connection to the engine in a thread of its own; the main thread hands jobs in and takes small events out. No bpy."""
+"""A connection to the engine in a thread of its own, and beside it one that converts pixels; the main thread hands jobs in
+and takes small events out. No bpy.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
 from .launcher import LaunchError
+from .storage import exact, prepare
 from .wire import (
     Accepted,
     Cancelled,
+    ChannelImage,
     Client,
     Credentials,
     Failed,
@@ -29,6 +34,7 @@ from .wire import (
     WireError,
 )
 
+CANCELLED = "The job was cancelled."
 POLL_SECONDS = 0.05
 STATUS_SECONDS = 3.0
 
@@ -101,18 +107,28 @@ class Session:
         self._orders: SimpleQueue = SimpleQueue()
         self._events: deque[Event] = deque()
         self._active: set[str] = set()
+        self._preparing: set[str] = set()
+        self._handing_over = threading.Lock()
+        self._pixels: SimpleQueue = SimpleQueue()
         self._stop = threading.Event()
         arguments = (address, credentials, timeout)
         self._thread = threading.Thread(target=self._run, args=arguments, name="teamwork-session", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._compute, name="teamwork-pixels", daemon=True).start()
 
     def submit(self, job: Submit) -> None:
         """Hand a job over; events tell what becomes of it."""
-        self._orders.put(("submit", job))
+        self._preparing.add(job.job_id)
+        self._pixels.put((self._prepare, job))
 
     def cancel(self, job_id: str) -> None:
         """Ask for a job's end."""
-        self._orders.put(("cancel", job_id))
+        with self._handing_over:
+            early = self._take_back(job_id)
+        if early:
+            self._end(job_id, "cancelled", CANCELLED)
+        else:
+            self._orders.put(("cancel", job_id))
 
     def fetch(self, job_id: str) -> None:
         """Follow a job that was submitted earlier, perhaps by another Blender; its end comes as that of any other."""
@@ -139,6 +155,45 @@ class Session:
         self._stop.set()
         self._thread.join(most_seconds)
 
+    # ---- in the thread of pixels, since the engine has to hear from us meanwhile ------------------------------------
+
+    def _compute(self) -> None:
+        """One thing after the other, until the session is over."""
+        for work, subject in iter(self._pixels.get, None):
+            work(subject)
+        self.alive = False
+
+    def _prepare(self, job: Submit) -> None:
+        """Have the pixels become light, then hand the job over, unless it was cancelled meanwhile."""
+        try:
+            for image in job.inputs.values():
+                _ = image.data
+        except Exception as error:  # out of memory, say: one job fails, not the session
+            sentence = f"The picture could not be prepared ({type(error).__name__}: {error})."
+            if self._take_back(job.job_id):
+                self._end(job.job_id, "internal", sentence)
+            return
+        with self._handing_over:
+            if self._take_back(job.job_id):
+                self._orders.put(("submit", job))
+
+    def _take_back(self, job_id: str) -> bool:
+        """Was the job still on its way? It is not any more."""
+        waits = job_id in self._preparing
+        self._preparing.discard(job_id)
+        return waits
+
+    def _deliver(self, result: Result) -> None:
+        """Make the files of a result's channels, so that the main thread has nothing to compute when it lands."""
+        with suppress(Exception):  # out of memory, say: the parts as they came are a result, too
+            result = replace(result, outputs=exact(result.outputs))
+        threads = [threading.Thread(target=_prepared, args=each, daemon=True) for each in result.outputs.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._events.append(JobDone(result))
+
     # ---- in the thread -----------------------------------------------------------------------------------------------
 
     def _run(self, address: str | Callable[[], str], credentials: Credentials, timeout: float) -> None:
@@ -159,7 +214,7 @@ class Session:
         except Exception as error:  # a thread that dies silently would leave jobs waiting for ever
             self._give_up(f"The connection to the engine failed ({type(error).__name__}: {error}).")
         finally:
-            self.alive = False
+            self._pixels.put(None)  # results that are here already still come out
 
     def _obey(self, client: Client) -> None:
         while True:
@@ -197,11 +252,11 @@ class Session:
             self._events.append(JobProgress(message))
         elif isinstance(message, Result):
             self._active.discard(message.job_id)
-            self._events.append(JobDone(message))
+            self._pixels.put((self._deliver, message))
         elif isinstance(message, Failed):
             self._end(message.job_id, message.code, message.sentence)
         elif isinstance(message, Cancelled):
-            self._end(message.job_id, "cancelled", "The job was cancelled.")
+            self._end(message.job_id, "cancelled", CANCELLED)
         elif message is not None and not isinstance(message, Accepted):
             raise WireError(f"The engine sent an unexpected {type(message).__name__}.")
 
@@ -220,3 +275,8 @@ class Session:
         while not self._orders.empty():
             orders.append(self._orders.get_nowait())
         return orders
+
+
+def _prepared(channel: str, image: ChannelImage) -> None:
+    with suppress(Exception):  # then landing meets the same, and says so
+        prepare(channel, image)

@@ -23,6 +23,8 @@ FORBIDDEN = {
     "blender_addon/session.py": {"bpy", "torch", "engine_server"},
     "blender_addon/launcher.py": {"bpy", "torch", "engine_server"},
     "blender_addon/job.py": {"bpy", "torch", "engine_server"},
+    "blender_addon/storage.py": {"bpy", "torch", "engine_server"},
+    "blender_addon/exr.py": {"bpy", "torch", "engine_server"},
     "blender_addon/ledger.py": {"bpy", "torch", "engine_server"},
     "blender_addon/environment": {"bpy", "torch", "engine_server"},
     "blender_addon": {"torch", "diffusers", "safetensors", "PIL", "engine_server", "scripts", "tests"},

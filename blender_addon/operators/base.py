@@ -122,7 +122,7 @@ class ImageOperator(TaskOperator):
         """A name for what is made, the image's own name, and its scene-linear pixels. Raises `ImageError`."""
         source = self._source(context)
         name = Path(source.name).stem if source.source == "FILE" else source.name
-        return name, source.name, ChannelImage(images.read(source), "scene-linear")
+        return name, source.name, images.read_later(source)
 
     def has_picture(self, context: bpy.types.Context) -> bool:
         """Was one chosen, or is one shown?"""

@@ -22,7 +22,7 @@ from .errors import (
 )
 from .frames import Envelope, decode, encode
 from .home import EngineRecord, home_folder, read_engine_record
-from .image import SPACES, ChannelImage
+from .image import SPACES, ChannelImage, check_image
 from .in_order import run_in_order
 from .limits import PROTOCOL
 from .messages import (
@@ -106,6 +106,7 @@ __all__ = [
     "VersionMismatch",
     "Welcome",
     "WireError",
+    "check_image",
     "decode",
     "encode",
     "full_address",

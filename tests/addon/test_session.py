@@ -66,6 +66,42 @@ def test_cancel_ends_the_job(session):
     assert until(session, JobEnded).code == "cancelled"
 
 
+class Slow(ChannelImage):
+    """A picture whose pixels need a word from outside."""
+
+    def __init__(self) -> None:
+        self.__dict__.update(space="scene-linear", asked=threading.Event(), allowed=threading.Event())
+
+    @property
+    def data(self) -> np.ndarray:
+        self.asked.set()
+        assert self.allowed.wait(20.0)
+        return np.ones((4, 4, 3), np.float32)
+
+
+def test_a_job_cancelled_before_its_pixels_are_ready_never_reaches_the_engine(session):
+    until(session, Connected)
+    picture = Slow()
+    session.submit(Submit("s", "echo", "", {"image": picture}, (), {}))
+    assert picture.asked.wait(10.0)
+    session.cancel("s")
+    assert until(session, JobEnded).code == "cancelled"
+    picture.allowed.set()
+    session.submit(job("t"))
+    assert until(session, JobDone).result.job_id == "t"
+
+
+def test_one_whose_pixels_cannot_be_made_fails_alone(session):
+    until(session, Connected)
+    picture = Slow()
+    picture.__dict__["allowed"] = None
+    session.submit(Submit("u", "echo", "", {"image": picture}, (), {}))
+    ended = until(session, JobEnded)
+    assert ended.job_id == "u" and ended.sentence.startswith("The picture could not be prepared")
+    session.submit(job("v"))
+    assert until(session, JobDone).result.job_id == "v"
+
+
 def test_a_refused_job_ends_with_its_sentence(session):
     session.submit(Submit("c", "material", "none", job("x").inputs, (), {}))
     ended = until(session, JobEnded)
@@ -79,6 +115,9 @@ def test_a_killed_engine_ends_every_job_with_a_sentence(engine, session):
     ended = until(session, JobEnded)
     assert ended.job_id == "d" and ended.code == "lost" and ended.sentence.endswith(".")
     assert until(session, Lost).sentence == ended.sentence
+    deadline = time.monotonic() + 5.0
+    while session.alive and time.monotonic() < deadline:  # until the results that had come already are out
+        time.sleep(0.01)
     assert not session.alive
 
 

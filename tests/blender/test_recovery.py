@@ -39,7 +39,7 @@ picture = ChannelImage(images.read(images.load(photo)), "scene-linear")
 land = partial(landing.land_material, name="wall", source="wall.png")
 job = jobs.start("material", "tiny", {"image": picture}, ("albedo",), {"seed": 3}, "Material from wall", land)
 jobs.drain()
-while not jobs.LINK.welcome or jobs.LINK.session._orders.qsize():
+while not jobs.LINK.welcome or jobs.LINK.session._preparing or jobs.LINK.session._orders.qsize():
     jobs.drain()
 import time
 time.sleep(1.0)
