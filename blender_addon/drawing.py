@@ -14,17 +14,19 @@ from .settings import engine_settings
 
 LETTER_WIDTH = 6.5
 """Pixels that a letter takes on average at 100 % interface scale."""
+BUTTON_LETTERS = 4
+"""Letters that a button with an icon alone takes the place of."""
 GIGABYTE = 1e9
 
 
-def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
-    """A sentence, in as many lines as it takes: a label would cut it off."""
+def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE", buttons: int = 0) -> None:
+    """A sentence, in as many lines as it takes: a label would cut it off. `buttons`: how many icons stand beside it."""
     width = context.region.width if context.region else 300
     scale = context.preferences.system.ui_scale or 1.0  # 0 without a window
-    letters = max(16, int(width / (LETTER_WIDTH * scale)) - 8)
+    letters = max(16, int(width / (LETTER_WIDTH * scale)) - 8 - BUTTON_LETTERS * buttons)
     column = layout.column(align=True)
     column.scale_y = 0.85
-    for number, line in enumerate(textwrap.wrap(text, letters)):
+    for number, line in enumerate(textwrap.wrap(text, letters, break_on_hyphens=False)):
         column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
 
 
@@ -55,7 +57,7 @@ def draw_model(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     layout.prop(settings, "model")
     model = LINK.model(settings.model)
     if model is not None:
-        say(layout, context, f"{model.title}: licence {model.licence}, needs {model.memory_bytes / GIGABYTE:.1f} GB")
+        say(layout, context, f"Licence {model.licence}, needs {model.memory_bytes / GIGABYTE:.1f} GB")
     elif LINK.welcome:
         say(layout, context, f"The engine has no model {settings.model!r}: choose another.", "ERROR")
 
@@ -70,7 +72,7 @@ def expected_seconds(
         return ""
     options = {"steps": settings.steps, "size": settings.size} | dict(more or {})
     seconds = expectation.seconds(task, settings.model, outputs, options, size, inputs)
-    return "The first one tells how long it takes" if seconds is None else f"About {duration(seconds * times)}"
+    return "The first run shows how long it takes" if seconds is None else f"About {duration(seconds * times)}"
 
 
 def duration(seconds: float) -> str:
@@ -91,7 +93,7 @@ def _draw_connected(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
     row = layout.row(align=True)
     row.operator("teamwork.unload")
     row.operator("teamwork.test_engine", text="", icon="FILE_REFRESH")
-    row.operator("teamwork.disconnect", text="", icon="X")
+    row.operator("teamwork.disconnect", text="", icon="QUIT")
 
 
 def _draw_apart(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

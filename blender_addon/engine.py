@@ -128,7 +128,8 @@ class Link:
     def state(self) -> str:
         """One line for the panel."""
         if self.connected and self.welcome:
-            return f"Ready: {self.welcome.device}, engine {self.welcome.engine_version}"
+            device = self.welcome.device
+            return f"Ready, on {'the CPU' if device == 'cpu' else device}"
         if self.connected:
             starts = self.started is not None and self.started.record is None
             return "The engine starts ..." if starts else "Connecting ..."

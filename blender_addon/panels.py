@@ -153,7 +153,8 @@ class _Results(Panel):
         ended = [job for job in jobs.JOBS if job.state != jobs.RUNNING]
         for position, job in enumerate(reversed(ended[-ENDED_SHOWN:])):
             row = self.layout.row()
-            say(row, context, f"{job.title}: {job.line}", ICONS[job.state])
+            line = job.line if job.state == jobs.DONE else f"{job.title}: {job.line}"
+            say(row, context, line, ICONS[job.state], buttons=position == 0)
             if position == 0:
                 row.operator("teamwork.clear_history", text="", icon="X", emboss=False)
         for each in made()[:HISTORY_SHOWN]:

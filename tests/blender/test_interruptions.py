@@ -169,7 +169,7 @@ def test_stopping_the_engine_ends_its_jobs(photo):
     bpy.ops.teamwork.disconnect()
     assert job.state == jobs.FAILED and job.line.endswith(".") and LINK.state() == "Not running"
     assert launcher.find_engine() is None
-    assert bpy.ops.teamwork.test_engine() == {"FINISHED"} and LINK.state().startswith("Ready: cpu")
+    assert bpy.ops.teamwork.test_engine() == {"FINISHED"} and LINK.state().startswith("Ready, on the CPU")
 
 
 def test_without_an_engine_the_sentence_says_what_to_do(photo, monkeypatch):

@@ -97,7 +97,7 @@ def test_the_engine_has_one_obvious_next_step(monkeypatch, tmp_path):
     bpy.ops.teamwork.test_engine()
     shown = engine_panel()
     assert "teamwork.unload" in shown.of("operator") and "teamwork.connect" not in shown.of("operator")
-    assert "Ready: cpu" in shown.of("label")[0]
+    assert "Ready, on the CPU" in shown.of("label")[0]
 
 
 def test_memory_and_the_licence_of_the_model_are_shown():
@@ -156,7 +156,7 @@ def test_the_expected_seconds_are_shown_once_there_was_a_job(photo):  # noqa: F8
         return draw("TEAMWORK_PT_view3d_material", where("view3d")).of("label")[-1]
 
     settings.channels = {"albedo"}
-    assert line() == "The first one tells how long it takes"
+    assert line() == "The first run shows how long it takes"
     bpy.ops.teamwork.material_from_image(filepath=str(photo), model="few", channels={"albedo"})
     assert line().startswith("About ")
 
