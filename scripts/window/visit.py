@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of one Blender: its engine runs outside the folder that it lives in, and its report is read when it has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..environment import ROOT, SetupError, variables
+from .chroot import OUTSIDE, System, mounted
+
+MOST_SECONDS = 1500.0
+SCREEN = "1500x940"
+# Out of the folder, into the real system, so that the add-on can start an engine there as its own.
+ENGINE = """#!/bin/sh
+export PYTHONPATH="{root}" OMP_NUM_THREADS=1
+exec chroot /{outside} "{python}" "$@"
+"""
+BLENDER = 'openbox & exec blender --factory-startup --window-geometry 0 0 {width} {height} --python "{script}" -- "{job}"'
+
+
+@dataclass
+class Visit:
+    """What came of a run: {"name", "ok", "detail"} for each check, and the names of the pictures in `out`."""
+
+    name: str
+    out: Path
+    checks: list[dict] = field(default_factory=list)
+    shots: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Did every check hold, and was there any?"""
+        return bool(self.checks) and all(check["ok"] for check in self.checks)
+
+
+def visit(system: System, root: Path, python: Path, out: Path, only: str = "") -> Visit:
+    """Run this system's Blender through all parts, or those that `only` names. Raises `SetupError`."""
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("*.png"):
+        old.unlink()
+    with tempfile.TemporaryDirectory(prefix="tw-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        shared = Path(folder)
+        job = _prepare(shared, python, out, only)
+        with mounted(root, (shared, out, ROOT)):
+            status = _blender(root, shared, job, out / "blender.log")
+        return _read(system, shared, out, status, python)
+
+
+def _prepare(shared: Path, python: Path, out: Path, only: str) -> Path:
+    """Everything that Blender needs, in a folder that both sides see; gives the file that names it."""
+    shim = shared / "engine" / "bin" / "python"
+    shim.parent.mkdir(parents=True)
+    shim.write_text(ENGINE.format(root=ROOT, outside=OUTSIDE, python=python), "utf-8")
+    shim.chmod(0o755)
+    (shared / "home").mkdir(mode=0o700)
+    job = {
+        "zip": str(_extension(shared, python)),
+        "photo": str(_photo(shared, python)),
+        "python": str(shim),
+        "out": str(out),
+        "report": str(shared / "report.json"),
+        "frames": str(shared / "frames"),
+        "only": only,
+    }
+    path = shared / "job.json"
+    path.write_text(json.dumps(job), "utf-8")
+    return path
+
+
+def _extension(shared: Path, python: Path) -> Path:
+    """The zip for a Blender whose Python has pyzmq."""
+    command = [str(python), "-m", "scripts.extension.command", "--without-wheels", "--without-engine", "--out", str(shared)]
+    _call(command)
+    return next(shared.glob("*.zip"))
+
+
+def _photo(shared: Path, python: Path) -> Path:
+    target = shared / "bricks.png"
+    code = "import shutil, sys; from scripts.demo_job import default_photo; shutil.copyfile(default_photo(), sys.argv[1])"
+    _call([str(python), "-c", code, str(target)])
+    return target
+
+
+def _call(command: list[str]) -> str:
+    ran = subprocess.run(command, cwd=ROOT, env=variables(), capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SetupError(f"`{' '.join(command[1:5])}` failed: {(ran.stderr or ran.stdout).strip()[-300:]}")
+    return ran.stdout
+
+
+def _blender(root: Path, shared: Path, job: Path, log: Path) -> int:
+    """Start it on a screen of its own; gives its exit status, 124 if it had to be ended."""
+    width, height = SCREEN.split("x")
+    script = ROOT / "scripts" / "window" / "inside" / "main.py"
+    inside = BLENDER.format(width=width, height=height, script=script, job=job)
+    surroundings = {
+        **{"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "XDG_RUNTIME_DIR": "/tmp"},
+        **{"LIBGL_ALWAYS_SOFTWARE": "1", "GALLIUM_DRIVER": "llvmpipe", "PYTHONUNBUFFERED": "1"},
+        **{"PYTHONDONTWRITEBYTECODE": "1", "TEAMWORK_HOME": str(shared / "home")},
+        **{"BLENDER_USER_RESOURCES": str(shared / "blender")},
+    }
+    words = ["chroot", str(root), "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in surroundings.items())]
+    words += ["timeout", "--foreground", "-k", "5", str(int(MOST_SECONDS)), "xvfb-run", "-a", "-s", f"-screen 0 {SCREEN}x24 +extension GLX"]
+    with log.open("wb") as output, _told(log):
+        process = subprocess.Popen([*words, "sh", "-c", inside], stdout=output, stderr=output, start_new_session=True)
+        try:
+            return process.wait()
+        finally:
+            with suppress(ProcessLookupError):  # what is left of the screen, and of a run that was interrupted
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _told(log: Path) -> Iterator[None]:
+    started = time.monotonic()
+    print(f"Blender runs; its log is {log}", flush=True)
+    yield
+    print(f"Blender ran for {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _read(system: System, shared: Path, out: Path, status: int, python: Path) -> Visit:
+    done = Visit(f"Blender {system.blender} ({system.suite})", out)
+    report = shared / "report.json"
+    if report.exists():
+        told = json.loads(report.read_text("utf-8"))
+        done.checks, done.shots = told["checks"], told["shots"]
+        if told["frames"]:
+            done.checks += _frames(shared / "frames", python)
+    ended = status == 0 and report.exists() and told["ended"]
+    last = "" if ended else f"status {status}, see {out / 'blender.log'}"
+    done.checks.append({"name": "Blender went through everything and quit", "ok": ended, "detail": last})
+    return done
+
+
+def _frames(folder: Path, python: Path) -> list[dict]:
+    """Are the neural passes in the files of the animation, and no two frames the same?"""
+    return json.loads(_call([str(python), "-m", "scripts.window.frames", str(folder)]).splitlines()[-1])
+
+
+if __name__ == "__main__":
+    sys.exit("Run scripts/window_test.py.")
