@@ -34,7 +34,6 @@ class Inpainting(Run):
         self.mask = _mask(job.inputs)
         self.kept = {name: image for name, image in job.inputs.items() if name != "mask"}
         super().__init__(task, team, job)
-        self.wanted: tuple[str, ...] = ()
 
     def _wire(self) -> dict[str, ChannelImage]:
         """The parts of the given channels around the hole."""
@@ -57,6 +56,12 @@ class Inpainting(Run):
         if note := self._note():
             info["note"] = note
         return {name: self._joined(name, answers[name]) for name in outputs}, info
+
+    def _note(self) -> str:
+        """Which of the channels that are known as a whole the team does not look at."""
+        outputs = self.job.outputs or tuple(self.kept)
+        unseen = [name for name in self.kept if name not in outputs and name not in self.team.config.inputs]
+        return f"this model does not look at {', '.join(unseen)}" if unseen else ""
 
     def rows(self, outputs: tuple[str, ...]) -> int:
         """Given and wanted channels together."""

@@ -18,7 +18,7 @@ from tests.blender.conftest import snapshot
 from tests.blender.operating import addon, empty, models, photo, refused  # noqa: F401 (fixtures)
 
 LONG = 1000
-TASKS = ("material_from_image", "decompose_image", "neural_render")
+TASKS = ("material_from_image", "decompose_image", "neural_render", "synthesize", "inpaint")
 OUTCOMES = ("success", "failure", "cancel", "death")
 
 
@@ -61,9 +61,12 @@ def _add_objects(scene: bpy.types.Scene) -> None:
 
 def call(task: str, photo: Path, **settings) -> set[str]:  # noqa: F811
     """The operator of a task."""
-    pictures = {} if task == "neural_render" else {"filepath": str(photo)}
-    extra = {"samples": 1} if task == "neural_render" else {}
-    return getattr(bpy.ops.teamwork, task)(**({"model": "tiny"} | pictures | extra | settings))
+    pictures = {} if task in ("neural_render", "synthesize") else {"filepath": str(photo)}
+    extra = {"neural_render": {"samples": 1}, "synthesize": {"width": 16, "height": 16}, "inpaint": {"mask_from": "OPAQUE"}}
+    model = "maker" if task == "inpaint" else "tiny"
+    if task == "inpaint":
+        pictures["mask"] = bpy.data.images["Hole"].name
+    return getattr(bpy.ops.teamwork, task)(**({"model": model} | pictures | extra.get(task, {}) | settings))
 
 
 @contextlib.contextmanager
@@ -132,6 +135,7 @@ def without_new(after: dict, before: dict) -> dict:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_scene_is_as_it_was(task, outcome, photo):  # noqa: F811
     scene = rich_scene()
+    bpy.data.images.new("Hole", 24, 16)
     before = whole(scene)
     images = len(bpy.data.images)
     if outcome == "success":
