@@ -39,7 +39,7 @@ class Settings:
     wording: Wording
     solver: str | None = None
     seed: int = 0
-    noise: Mapping[str, np.ndarray] = field(default_factory=dict)
+    noise: Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]] = field(default_factory=dict)
     width: int | None = None
     height: int | None = None
     encoding: str = "mode"

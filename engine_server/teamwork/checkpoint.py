@@ -118,9 +118,9 @@ def _numbers(metadata: dict[str, str], key: str) -> tuple[int, ...]:
 
 def _flag(metadata: dict[str, str], key: str) -> bool:
     value = metadata.get(key, "True")
-    if value not in ("True", "False"):
+    if value.lower() not in ("true", "false"):
         raise TeamError(f"{key} is {shown(value)}; expected True or False.")
-    return value == "True"
+    return value.lower() == "true"
 
 
 def _layers(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -26,6 +26,23 @@ def seeded_noise(name: str, seed: int, shape: tuple[int, ...]) -> Tensor:
     So a channel comes out of the same noise whatever else is requested beside it.
     """
     return torch.randn(shape, generator=seeded(name, seed))
+
+
+def given_noise(
+    given: Mapping[str, np.ndarray] | Sequence[Mapping[str, np.ndarray]], images: int
+) -> list[Mapping[str, np.ndarray]]:
+    """The given noise of each image, by the name of the channel. Raises `RequestError`.
+
+    Of a list each image takes its own entry, of arrays that begin with an axis of images its own rows; all else is for all.
+    """
+    each = [given] * images if isinstance(given, Mapping) else list(given)
+    if len(each) != images:
+        raise RequestError(f"The noise of {len(each)} images was given for {images}; give one mapping for each, or one for all.")
+    return [{n.removesuffix(".out"): _own(v, i, images) for n, v in entry.items()} for i, entry in enumerate(each)]
+
+
+def _own(value: np.ndarray, image: int, images: int) -> np.ndarray:
+    return value[image] if images > 1 and np.ndim(value) == 4 and len(value) == images else value
 
 
 def starting_noise(

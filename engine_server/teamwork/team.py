@@ -14,7 +14,7 @@ from .asked import Inpaint, OnStep, Settings, check_periodic, common_size, given
 from .known import known_rows
 from .layers import Roster
 from .manner import Manner, manner_of
-from .noise import seeded, starting_noise
+from .noise import given_noise, seeded, starting_noise
 from .pictures import pad, to_pictures, to_pixels
 from .views import averaged, views
 
@@ -82,7 +82,7 @@ class Team:
         steps: int | None = None,
         solver: str | None = None,
         seed: int = 0,
-        noise: Pictures | None = None,
+        noise: Pictures | Sequence[Pictures] | None = None,
         width: int | None = None,
         height: int | None = None,
         prompt: str | Sequence[str] = "",
@@ -99,7 +99,8 @@ class Team:
         `images` maps channels to H x W x 3 (or H x W) pictures of one size, float in 0..1 or uint8, in the model's
         encoding (display-encoded colour, n * 0.5 + 0.5 normals); it may be empty if `width` and `height` are given.
         `request` names the wanted channels, or is "all" for every output that the team has. `noise` replaces the seeded
-        noise of the channels it names (arrays of latent shape, unit variance). `on_step(done, total, preview)` is called
+        noise of the channels it names (arrays of latent shape, unit variance; those of several images stacked, or a list of
+        such mappings). `on_step(done, total, preview)` is called
         after each step; what it raises ends the run. Returns `{channel: H x W x 3 float32 in 0..1}`.
 
         `solver` is "euler", "heun" (which asks the network twice a step, and counts so) or "dpm++", all with trailing
@@ -206,7 +207,8 @@ class Team:
     def _start(self, size: tuple[int, int], names: list[str], images: int, settings: Settings) -> torch.Tensor:
         """W x I x C x h x w noise of the wanted channels of each image."""
         shape = (self.base.channels, *(-(-side // self.base.multiple) * self.base.patch for side in size))
-        rows = [starting_noise(names, settings.seed + i, shape, settings.noise, settings.level) for i in range(images)]
+        noise = given_noise(settings.noise, images)
+        rows = [starting_noise(names, settings.seed + i, shape, noise[i], settings.level) for i in range(images)]
         return torch.stack(rows, dim=1).to(self.base.device)
 
     def _encode(self, names: list[str], given: list[Pictures], settings: Settings) -> torch.Tensor:

@@ -53,6 +53,17 @@ def test_a_channel_keeps_its_noise_whatever_else_is_requested(sd3, tmp_path, pho
     np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
+def test_each_image_takes_its_own_noise_or_all_the_same(team, photo):
+    own = [{"albedo": rows} for rows in np.random.default_rng(3).standard_normal((2, 4, 12, 16), np.float32)]
+    apart = [team.run({"image": photo}, ["albedo"], steps=2, noise=noise)["albedo"] for noise in own]
+    stacked, second = np.stack([entry["albedo"] for entry in own]), own[1]["albedo"]
+    for noise, expected in ((own[::-1], apart[::-1]), ({"albedo": stacked}, apart), ({"albedo.out": second}, apart[1:] * 2)):
+        batch = team.run([{"image": photo}] * 2, ["albedo"], steps=2, noise=noise)
+        for made, alone in zip(batch, expected, strict=True):
+            np.testing.assert_allclose(made["albedo"], alone, atol=2e-5)
+    assert np.abs(apart[0] - apart[1]).max() > 1e-3
+
+
 def test_teammates_influence_each_other(team, photo):
     one = team.run({"image": photo}, ["albedo"], steps=2)["albedo"]
     assert np.abs(one - team.run({"image": 1 - photo}, ["albedo"], steps=2)["albedo"]).max() > 1e-3
@@ -120,6 +131,7 @@ def test_steps_are_reported_with_a_preview_and_can_end_the_run(team, photo):
         (dict(images={"image": np.ones((8, 8, 3))}, steps=-1), "steps is -1"),
         (dict(images={"image": np.ones((8, 8, 3))}, request=[]), "No channel"),
         (dict(images={"image": np.ones((8, 8))}, request=["depth"], noise={"depth": np.ones((4, 9, 9))}), "noise for depth"),
+        (dict(images=[{"image": np.ones((8, 8))}] * 3, noise=[{}, {}]), "noise of 2 images was given for 3"),
         (dict(images={"image": np.ones((8, 8))}, request=["depth"], noise={"albedo": np.ones((4, 4, 4))}), "not requested"),
     ],
 )
