@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..failures import is_out_of_memory
+
 BASE_OPTIONS = ("network", "quantization", "offload", "vae_tiling", "compile")
 RUN_OPTIONS = ("steps", "solver", "seed", "prompt", "negative_prompt", "guidance", "width", "height")
 
@@ -51,6 +53,7 @@ def main(args: argparse.Namespace) -> int:
     from ..teamwork import TeamError, load_team
 
     try:
+        _check(args.out)
         images = dict(_read(entry) for entry in args.image)
         request = "all" if args.request == "all" else [name.strip() for name in args.request.split(",")]
         place = _located(args.base, args.adapter)
@@ -60,7 +63,18 @@ def main(args: argparse.Namespace) -> int:
     except (TeamError, Unavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print("The memory does not suffice: make smaller pictures, or try --offload and --vae-tiling.", file=sys.stderr)
+        return 2
     return 0
+
+
+def _check(folder: Path) -> None:
+    """Whether the results can go there, before any time is spent on them."""
+    if folder.exists() and not folder.is_dir():
+        raise OSError(f"{folder} is a file; --out names a folder for the results.")
 
 
 def _chosen(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:

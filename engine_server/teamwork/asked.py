@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
 LONGEST = 1000
+WIDEST = 2**20
+"""No side of a picture has more pixels: sizes beyond are mistakes, and overflow."""
 ENCODINGS = ("mode", "sample")
 
 
@@ -95,6 +97,8 @@ def common_size(
     size = tuple(sizes[0][1:]) if sizes else (height, width)
     if None in size or min(size) < 1:
         raise RequestError("Without a given picture, width and height must be given, in pixels.")
+    if max(size) > WIDEST:
+        raise RequestError(f"The picture is to be {size[1]} x {size[0]} pixels; expected at most {WIDEST} on a side.")
     return size
 
 

@@ -99,9 +99,8 @@ class Team:
         `images` maps channels to H x W x 3 (or H x W) pictures of one size, float in 0..1 or uint8, in the model's
         encoding (display-encoded colour, n * 0.5 + 0.5 normals); it may be empty if `width` and `height` are given.
         `request` names the wanted channels, or is "all" for every output that the team has. `noise` replaces the seeded
-        noise of the channels it names (arrays of latent shape, unit variance; those of several images stacked, or a list of
-        such mappings). `on_step(done, total, preview)` is called
-        after each step; what it raises ends the run. Returns `{channel: H x W x 3 float32 in 0..1}`.
+        noise of channels (arrays of latent shape, unit variance; for several images stacked, or a list of mappings).
+        `on_step(done, total, preview)` is called after each step; what it raises ends it. Returns `{channel: H x W x 3 in 0..1}`.
 
         `solver` is "euler", "heun" (which asks the network twice a step, and counts so) or "dpm++", all with trailing
         spacing of the timesteps; without one the base keeps the schedule that its teams were released with.
@@ -125,7 +124,7 @@ class Team:
         from ..diffusion.guidance import Wording
 
         wanted, wording = wanted_channels(self.config, request), Wording(prompt, negative_prompt, guidance)
-        steps = steps or self.default_steps
+        steps = self.default_steps if steps is None else steps
         zero_start = self.zero_start if zero_start is None else zero_start
         level = 0.0 if zero_start and steps == 1 else 1.0
         frame = inpaint.mask.shape[1::-1] if inpaint and width is None else (width, height)

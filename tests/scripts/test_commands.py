@@ -57,12 +57,14 @@ def test_run_takes_a_solver(team, photo, tmp_path):
     [
         (["--image", "photo.png"], "CHANNEL=FILE"),
         (["--image", "image=gone.png"], "gone.png"),
+        (["--width", "1000000", "--height", "1000000"], "The memory does not suffice"),
+        (["--image", "image={photo}", "--out", "{photo}"], "photo.png is a file; --out names a folder"),
         (["--image", "image={photo}", "--request", "colours"], "colours"),
         (["--image", "image={photo}", "--solver", "rk4"], "euler, heun, dpm++"),
     ],
 )
 def test_run_says_in_a_sentence_what_is_wrong(team, photo, tmp_path, words, said):
-    ended = engine("run", *team, *(word.format(photo=photo) for word in words), "--out", tmp_path / "maps")
+    ended = engine("run", *team, "--out", tmp_path / "maps", *(word.format(photo=photo) for word in words))
     assert ended.returncode == 2 and said in ended.stderr and "Traceback" not in ended.stderr
     assert not (tmp_path / "maps").exists()
 
