@@ -96,7 +96,7 @@ def test_a_computing_model_is_cancelled_and_stays_warm(client):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("cut", "cut short|whole"), ("bare", "metadata|Teamwork"), ("stranger", "made for SD2, but .* is a SD3")],
+    [("cut", "cut short|whole"), ("bare", "metadata|Teamwork"), ("stranger", "made for SD2 tiny/SD2, but .* is a SD3")],
 )
 def test_a_damaged_checkpoint_is_one_sentence_and_harms_no_other_team(client, name, words):
     with pytest.raises(JobFailed, match=words) as caught:
