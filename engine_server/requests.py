@@ -83,7 +83,7 @@ class Desk:
         self.instance = uuid.uuid4().hex
         self.queue = Queue(settings.queue_limit, settings.queue_bytes)
         self.results = ResultStore(
-            settings.home, settings.results_in_memory, settings.results_on_disk, settings.results_limit
+            settings.home, settings.results_in_memory, settings.results_on_disk, settings.results_limit, settings.results_keep
         )
         self.tally = Tally()
         self.started, self._closing = time.monotonic(), False
@@ -205,7 +205,7 @@ class Desk:
         job.route, job.abandoned = route, False
         frames = self.results.get(job) if job.finished else job.news
         if frames is None and job.finished:
-            sentence = "The result was dropped because newer ones needed its room: submit the job again, with another name."
+            sentence = "The result was dropped: newer ones needed its room, or its time was up. Submit the job again, with another name."
             frames = encode(Failed(job.job_id, "result-gone", sentence))
         if frames:
             self._send(route, frames)

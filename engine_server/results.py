@@ -8,11 +8,13 @@ have no name on POSIX and are deleted on closing elsewhere, so that nothing is l
 from __future__ import annotations
 
 import logging
+import math
 import mmap
 import tempfile
+import time
 from collections.abc import Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,17 @@ log = logging.getLogger(__name__)
 class _Kept:
     frames: Sequence[Any]
     size: int
+    since: float = field(default_factory=time.monotonic)
     writing: Future | None = None
     on_disk: bool = False
     unwritable: bool = False
 
 
 class ResultStore:
-    """Frames by key. `most_memory` and `most_disk` are bytes, `most` the number of entries; the oldest go first."""
+    """Frames by key. `most_memory` and `most_disk` are bytes, `most` the number of entries, `seconds` their time; the oldest go first."""
 
-    def __init__(self, folder: Path, most_memory: int, most_disk: int, most: int) -> None:
+    def __init__(self, folder: Path, most_memory: int, most_disk: int, most: int, seconds: float = math.inf) -> None:
+        self._seconds = seconds
         self._folder, self._most_memory, self._most_disk, self._most = folder, most_memory, most_disk, most
         self._kept: dict[Hashable, _Kept] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="results")
@@ -89,10 +93,16 @@ class ResultStore:
                 kept.writing = kept.writing or self._writer.submit(_write, self._folder, kept.frames)
 
     def _forget_surplus(self) -> None:
+        while self._kept and self._oldest().since < time.monotonic() - self._seconds:
+            log.info("a result that nobody fetched was dropped: its time is up")
+            self.drop(next(iter(self._kept)))
         while len(self._kept) > self._most or self.size > self._most_memory + self._most_disk:
             key = next(iter(self._kept))
             log.warning("a result that nobody fetched was dropped: newer ones need its room")
             self.drop(key)
+
+    def _oldest(self) -> _Kept:
+        return next(iter(self._kept.values()))
 
     def close(self) -> None:
         """Forget everything."""

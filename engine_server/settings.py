@@ -19,6 +19,7 @@ class Settings:
     to stop.
     `cluster` is a Ray cluster whose machines run the jobs ("local": one of this computer's own), with `cluster_workers`
     workers (0: one for each GPU) that reach the server at `cluster_port` (0: any free one); `devices` may be empty then.
+    Ends of jobs are kept for `results_keep`.
     Warm models may take `warm_bytes` of a device (0: a share of it), a worker `memory_limit` (0: all).
     """
 
@@ -40,6 +41,7 @@ class Settings:
     results_in_memory: int = GIB
     results_on_disk: int = 16 * GIB
     results_limit: int = 256
+    results_keep: float = 86_400.0
     start_limit: float = 60.0
     hang_limit: float = 900.0
     cancel_grace: float = 60.0

@@ -32,6 +32,8 @@ from .worker_link import TO_WORKER, Orders, WorkerState
 log = logging.getLogger("engine_server.worker")
 
 PREVIEW_INTERVAL = 0.5
+PREVIEW_SHARE = 0.04
+"""Of a job's time, for previews."""
 PREVIEW_GAMMA = 2.2
 
 
@@ -53,12 +55,38 @@ class Pace:
         return (now - started) / (step - first) * (total - step) if step > first else None
 
 
+class PreviewBudget:
+    """When the next preview may be made, so that all of them take `PREVIEW_SHARE` of the time. Times are seconds of one clock.
+
+    `cost` is what the last one took, also that of an earlier job; the very first one of a worker is a guess.
+    """
+
+    def __init__(self) -> None:
+        self.cost = 0.0
+        self._started = self._last = self._spent = 0.0
+
+    def begin(self, now: float) -> None:
+        """A job begins to compute."""
+        self._started, self._last, self._spent = now, now - PREVIEW_INTERVAL, 0.0
+
+    def allows(self, now: float, left: float | None) -> bool:
+        """Is it time for one, with so many seconds left of the job? One that would be gone at once is never made."""
+        affordable = self._spent + self.cost <= PREVIEW_SHARE * (now - self._started)
+        return affordable and now - self._last >= PREVIEW_INTERVAL and (left is None or left > PREVIEW_INTERVAL)
+
+    def made(self, began: float, ended: float) -> None:
+        """One was made in this time."""
+        self.cost = ended - began
+        self._spent, self._last = self._spent + self.cost, began
+
+
 class Worker:
     """The channel to the server, and the tasks."""
 
     def __init__(self, orders: Orders) -> None:
         self._device, self._warm_bytes = orders.device, orders.warm_bytes
         self._runner = None
+        self.previews = PreviewBudget()
         self._context = zmq.Context()
         self._socket = orders.connect(self._context)
 
@@ -126,21 +154,20 @@ class _Steps:
     """A task's `on_step`: progress with the time left and, now and then, a preview."""
 
     def __init__(self, worker: Worker, job: Submit) -> None:
-        self._worker, self._job = worker, job
-        self._pace, self._previewed = Pace(), 0.0
+        self._worker, self._job, self._pace = worker, job, Pace()
+        worker.previews.begin(time.monotonic())
 
     def on_step(self, step: int, total: int, preview: Callable[[], np.ndarray]) -> None:
         """Step `step` of `total` is done; `preview()` is display-encoded, H x W x 3 in 0..1. Raises `_Stopped`."""
         now = time.monotonic()
         left = self._pace.seconds_left(step, total, now)
-        image = self._preview(preview, now) if step < total else None
+        image = self._preview(preview) if step < total and self._worker.previews.allows(now, left) else None
         self._worker.report(Progress(self._job.job_id, step, total, "computing", left, image))
 
-    def _preview(self, preview: Callable[[], np.ndarray], now: float) -> ChannelImage | None:
-        if now - self._previewed < PREVIEW_INTERVAL:
-            return None
-        self._previewed = now
+    def _preview(self, preview: Callable[[], np.ndarray]) -> ChannelImage:
+        began = time.monotonic()
         linear = np.clip(np.asarray(preview(), np.float32), 0.0, 1.0) ** PREVIEW_GAMMA
+        self._worker.previews.made(began, time.monotonic())
         return ChannelImage(linear.astype(np.float16), "scene-linear")
 
 

@@ -177,10 +177,14 @@ class Client:
         number = next(self._requests)
         deadline = time.monotonic() + 10 * self._connection.timeout + patience
         self._connection.send(question, number)
+        asked = self._connection.instance
         while (remaining := deadline - time.monotonic()) > 0:
             reply = self._sort(self._connection.receive(remaining), number)
             if reply is not None:
                 return _expected(reply, answers)
+            if asked not in (None, self._connection.instance):  # started anew: the question may have gone with the old one
+                self._connection.send(question, number)
+            asked = self._connection.instance
         raise EngineSilent(f"The engine at {self._connection.address} is alive but left a question unanswered.")
 
     def _sort(self, envelopes: list[Envelope], number: int = -1) -> Message | None:

@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="what running jobs have when the engine is told to stop; a second signal stops at once (default: %(default)s)",
     )
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=default.results_keep / 3600,
+        metavar="HOURS",
+        help="how long a result waits for its client (default: %(default)g)",
+    )
     _add_cluster_arguments(parser, default)
     parser.add_argument("--metrics", default="", metavar="HOST:PORT", help="tell Prometheus there how things are (default: nowhere)")
     parser.add_argument("--log", type=Path, metavar="FILE", help="log to this file, rotated at 10 MB, not to standard error")
@@ -141,4 +148,5 @@ def _settings(args: argparse.Namespace) -> Settings:
         hang_limit=args.hang_limit,
         start_limit=args.start_limit,
         drain=args.drain,
+        results_keep=args.keep * 3600,
     )
