@@ -57,7 +57,8 @@ def draw_model(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     layout.prop(settings, "model")
     model = LINK.model(settings.model)
     if model is not None:
-        say(layout, context, f"Licence {model.licence}, needs {model.memory_bytes / GIGABYTE:.1f} GB")
+        say(layout, context, f"Licence {model.licence}")
+        say(layout, context, f"Needs {model.memory_bytes / GIGABYTE:.1f} GB of memory")
     elif LINK.welcome:
         say(layout, context, f"The engine has no model {settings.model!r}: choose another.", "ERROR")
 

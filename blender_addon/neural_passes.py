@@ -98,6 +98,11 @@ def read(result, layer_name: str, wanted: Iterable[NeuralPass], moving: bool = F
     return capture.read_layer(result, layer_name, names | {surfaces.PREFIX + name for name in surfaces.AOVS})
 
 
+def rendered(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Is there anything in the passes? Python is not told of an error in Cycles, but then everything is 0, alpha too."""
+    return any(values.any() for values in arrays.values())
+
+
 def inputs(task: str, arrays: Mapping[str, np.ndarray], camera_matrix) -> dict[str, ChannelImage]:
     """The channels that a task takes, from a view layer's passes (H x W x C, rows from the top).
 

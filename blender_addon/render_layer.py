@@ -94,10 +94,13 @@ class NeuralLayer:
     def fill(self) -> None:
         """Have the engine make the wanted passes from those of Cycles, and put them into the render's result.
 
+        Leaves them empty where Cycles has failed, which has then said why and left all of its own passes empty.
         Raises `RenderStopped`, and what `prepare` raises.
         """
         result = self.engine.get_result()
         arrays = neural_passes.read(result, self.name, self.wanted, self.settings.reuse > 0.0)
+        if not neural_passes.rendered(arrays):
+            return
         combined, made = passes.find(arrays, "image"), {}
         with connect() as client:
             for task in dict.fromkeys(each.task for each in self.wanted):

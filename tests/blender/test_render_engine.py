@@ -175,6 +175,13 @@ def test_without_an_engine_the_render_goes_on_if_the_user_chose_so(scene, tmp_pa
     assert "no Python at /nowhere/python" in capfd.readouterr().out
 
 
+def test_where_cycles_fails_only_its_sentence_is_told(scene, monkeypatch):
+    turn_on(scene.view_layers[0], "image", "albedo")
+    monkeypatch.setattr("cycles.engine.render", lambda engine, _: engine.report({"ERROR"}, "Cycles cannot denoise"))
+    monkeypatch.setattr(render_layer.render_job, "run", None)  # the engine is asked for nothing
+    assert refused(bpy.ops.render.render).endswith("Cycles cannot denoise")
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [

@@ -8,8 +8,8 @@ import bpy
 from .panels import start_engine
 from .stage import Stage, Waits
 
-STEPS = 8
-"""Enough that there is time to look, and to cancel."""
+STEPS, ENDLESS = 16, 200
+"""Enough that there is time to look, and more than can be through before it is cancelled."""
 
 
 def play(stage: Stage) -> Waits:
@@ -42,7 +42,7 @@ def _begin(stage: Stage, operator: str, shot: str) -> Waits:
 
 def _cancelled(stage: Stage) -> Waits:
     jobs, materials = stage.part("jobs"), len(bpy.data.materials)
-    bpy.context.scene.teamwork.steps = STEPS
+    bpy.context.scene.teamwork.steps = ENDLESS
     yield from stage.redraw()
     job = yield from _begin(stage, "teamwork.material_from_image", "running")
     yield from stage.click("teamwork.cancel")
@@ -69,6 +69,7 @@ def _material(stage: Stage) -> Waits:
 
 
 def _shader_editor(stage: Stage) -> Waits:
+    stage.open_panels("shader", "synthesize", "mend")
     yield from stage.edit("ShaderNodeTree")
     tree = stage.area.spaces.active.edit_tree
     stage.check("the Shader Editor shows its nodes", tree is not None and any(n.type == "TEX_IMAGE" for n in tree.nodes))
@@ -79,7 +80,7 @@ def _shader_editor(stage: Stage) -> Waits:
 
 def _decomposed(stage: Stage) -> Waits:
     jobs = stage.part("jobs")
-    stage.open_panel("image", "decompose")
+    stage.open_panels("image", "decompose", "inpaint")
     yield from stage.edit("IMAGE_EDITOR")
     stage.area.spaces.active.image = bpy.context.scene.teamwork.picture
     bpy.context.scene.teamwork.steps = STEPS

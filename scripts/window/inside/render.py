@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from .panels import start_engine
 from .stage import Stage, Waits, xdotool
@@ -13,6 +14,11 @@ from .stage import Stage, Waits, xdotool
 WIDTH, HEIGHT, SAMPLES = 192, 128, 8
 F12 = "96"  # the key by its number: by its name, some versions of xdotool press Alt with it
 FRAMES = 3
+PASSES = ("image", "albedo")
+PASS_MENU, FIRST_ENTRY = 86, 23
+"""Pixels at 100 % interface scale: from the right end of the header to the middle of the menu of passes, and down to its
+first entry."""
+VISIBLE = 0.01
 
 
 def play(stage: Stage) -> Waits:
@@ -36,7 +42,8 @@ def _scene(stage: Stage) -> None:
     thing.keyframe_insert("rotation_euler", frame=FRAMES)
     scene.frame_set(1)
     layer = bpy.context.view_layer
-    layer.teamwork.use_image = layer.teamwork.use_albedo = True
+    for name in PASSES:
+        setattr(layer.teamwork, f"use_{name}", True)
 
 
 def _passes_panel(stage: Stage) -> Waits:
@@ -71,29 +78,50 @@ def _still(stage: Stage) -> Waits:
     stage.area.spaces.active.image = bpy.data.images["Render Result"]
     yield from stage.redraw()
     yield from stage.shot("f12")
-    place = yield from _pass_menu(stage)
-    stage.check("the Image Editor has a menu of passes", place is not None)
-    if place is None:
-        return
-    yield from stage.point(*place)
-    xdotool("click", "1")
-    yield from stage.shot("pass_menu")
-    xdotool("key", "Escape")
+    yield from _neural_pass(stage)
+
+
+def _neural_pass(stage: Stage) -> Waits:
+    """Take each of our passes from the menu: they are its last entries, and above the first comes the last again."""
+    user = stage.area.spaces.active.image_user
+    with bpy.context.temp_override(window=stage.window, area=stage.area, region=stage.region("WINDOW")):
+        bpy.ops.image.view_zoom_ratio(ratio=3.0)
+    combined = yield from _picture(stage)
+    taken = []
+    for up in range(1, len(PASSES) + 1):
+        yield from _open_menu(stage)
+        yield from stage.shot(f"pass_menu_{up}")
+        xdotool("key", *["Up"] * up, "Return")
+        yield 0.5
+        yield from stage.shot(f"pass_{PASSES[-up]}")
+        taken.append((user.multilayer_pass, (yield from _picture(stage))))
+    numbers = [number for number, _ in taken]
+    together = numbers[1] > 0 and numbers[0] == numbers[1] + 1
+    stage.check("the menu of passes has ours at its end", together, str(numbers))
+    changes = [float(np.abs(picture - combined).mean()) for _, picture in taken]
+    changes.append(float(np.abs(taken[0][1] - taken[1][1]).mean()))
+    seen = "the screen changed by " + ", ".join(f"{change:.3f}" for change in changes)
+    stage.check("a pass that is taken from it is what the editor shows", min(changes) > VISIBLE, seen)
+
+
+def _open_menu(stage: Stage) -> Waits:
+    """Click on the menu of passes, the last before the channels at the header's right end, and go to its first entry."""
+    header, scale = stage.region("HEADER"), bpy.context.preferences.system.ui_scale
+    x, y = header.x + header.width - PASS_MENU * scale, header.y + header.height / 2
+    yield from stage.point(x, y)
     yield 0.3
+    xdotool("click", "1")
+    yield 0.5
+    yield from stage.point(x, y - FIRST_ENTRY * scale)
+    yield 0.2
 
 
-def _pass_menu(stage: Stage) -> Waits:
-    """Where the pass menu is: the place where the wheel with Ctrl changes the pass, as it does for any menu."""
-    header, user = stage.region("HEADER"), stage.area.spaces.active.image_user
-    for x in range(header.x + header.width - 30, header.x + header.width * 2 // 3, -24):
-        before = user.multilayer_pass
-        yield from stage.point(x, header.y + header.height / 2)
-        yield 0.2
-        xdotool("keydown", "ctrl", "click", "5", "keyup", "ctrl")
-        yield 0.3
-        if user.multilayer_pass != before:
-            return x, header.y + header.height / 2
-    return None
+def _picture(stage: Stage) -> Waits:
+    """What the screen shows of the picture, H x W x 4 from 0 to 1: the part of the editor that nothing lies over."""
+    window = stage.region("WINDOW")
+    pixels = yield from stage.screen()
+    x, y = int(window.x + window.width / 2), int(window.y + window.height / 2)
+    return pixels[y - HEIGHT : y + HEIGHT, x - WIDTH : x + WIDTH]
 
 
 def _animation(stage: Stage) -> Waits:

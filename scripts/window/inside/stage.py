@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import bpy
+import numpy as np
 
 ADDON = "bl_ext.user_default.teamwork"
 STEP = 11
@@ -26,6 +27,7 @@ class Stage:
     def __init__(self, job: dict) -> None:
         self.job, self.checks, self.shots = job, [], []
         self.ended = self.frames = False
+        self.handle = ""  # of the window, as X counts
         self.area = max(self.window.screen.areas, key=lambda area: area.width * area.height)
 
     # ---- what is told ------------------------------------------------------------------------------------------------
@@ -43,6 +45,16 @@ class Stage:
         subprocess.run(["import", "-window", "root", str(path)], check=True)
         self.shots.append(path.name)
         self.write()
+
+    def screen(self) -> Waits:
+        """What the window shows now, H x W x 4 from 0 to 1, the rows from bottom to top, as Blender counts."""
+        yield from self.redraw()
+        path = Path(self.job["report"]).with_name("screen.png")
+        subprocess.run(["import", "-window", self.handle or "root", str(path)], check=True)
+        image = bpy.data.images.load(str(path))
+        pixels = np.array(image.pixels, np.float32).reshape(image.size[1], image.size[0], 4)
+        bpy.data.images.remove(image)
+        return pixels
 
     def write(self) -> None:
         """The report so far, so that a crash loses nothing."""
@@ -83,15 +95,16 @@ class Stage:
             self.region().active_panel_category = "Teamwork"
         yield from self.redraw()
 
-    def open_panel(self, editor: str, task: str) -> None:
-        """Have a task's panel, shut by default, open in an editor that has not been drawn yet."""
+    def open_panels(self, editor: str, *tasks: str) -> None:
+        """Have these tasks' panels open, and those of others shut, in an editor that has not been drawn yet."""
         prefix = f"TEAMWORK_PT_{editor}_"
         panels = [each for each in self.part("panels").CLASSES if each.__name__.startswith(prefix)]
         for panel in reversed(panels):
             bpy.utils.unregister_class(panel)
         for panel in panels:
-            if panel.__name__ == f"{prefix}{task}":
-                panel.bl_options = panel.bl_options - {"DEFAULT_CLOSED"}
+            name = panel.__name__.removeprefix(prefix)
+            if name in self.part("panels").TASKS:
+                panel.bl_options = set() if name in tasks else {"DEFAULT_CLOSED"}
             bpy.utils.register_class(panel)
 
     def redraw(self) -> Waits:
@@ -111,8 +124,9 @@ class Stage:
     # ---- hands -------------------------------------------------------------------------------------------------------
 
     def point(self, x: float, y: float) -> Waits:
-        """Move the mouse to a place in the window, y up, as Blender counts."""
-        xdotool("mousemove", str(int(x)), str(int(self.window.height - y)))
+        """Move the mouse to a place in the window, y up, as Blender counts: without the title bar around it."""
+        self.handle = self.handle or subprocess.check_output(["xdotool", "getactivewindow"], text=True).strip()
+        xdotool("mousemove", "--window", self.handle, str(int(x)), str(int(self.window.height - y)))
         yield 0.06
 
     def press(self, *keys: str) -> Waits:
