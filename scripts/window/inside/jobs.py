@@ -72,7 +72,9 @@ def _shader_editor(stage: Stage) -> Waits:
     stage.open_panels("shader", "synthesize", "mend")
     yield from stage.edit("ShaderNodeTree")
     tree = stage.area.spaces.active.edit_tree
-    stage.check("the Shader Editor shows its nodes", tree is not None and any(n.type == "TEX_IMAGE" for n in tree.nodes))
+    groups = [node.node_tree for node in tree.nodes if node.type == "GROUP"] if tree else []
+    images = [node for group in (tree, *groups) if group for node in group.nodes if node.type == "TEX_IMAGE"]
+    stage.check("the Shader Editor shows its nodes, with the maps in them", len(images) > 1, f"{len(images)} maps")
     yield from stage.press("Home")
     yield 1.0
     yield from stage.shot("shader_editor")

@@ -132,7 +132,7 @@ class Stage:
     def press(self, *keys: str) -> Waits:
         """Press keys as X names them, the mouse over the large editor."""
         window = self.region("WINDOW")
-        yield from self.point(window.x + window.width / 3, window.y + window.height / 2)
+        yield from self.point(window.x + window.width / 5, window.y + window.height * 0.85)  # where nothing shows a hint
         xdotool("key", *keys)
         yield 0.3
 
