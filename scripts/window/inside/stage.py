@@ -129,10 +129,15 @@ class Stage:
         xdotool("mousemove", "--window", self.handle, str(int(x)), str(int(self.window.height - y)))
         yield 0.06
 
+    def away(self) -> Waits:
+        """Move the mouse to where the large editor has no button and shows no hint."""
+        window = self.region("WINDOW")
+        yield from self.point(window.x + window.width / 5, window.y + window.height * 0.85)
+        yield 0.2
+
     def press(self, *keys: str) -> Waits:
         """Press keys as X names them, the mouse over the large editor."""
-        window = self.region("WINDOW")
-        yield from self.point(window.x + window.width / 5, window.y + window.height * 0.85)  # where nothing shows a hint
+        yield from self.away()
         xdotool("key", *keys)
         yield 0.3
 
@@ -142,23 +147,26 @@ class Stage:
         region = self.region(kind)
         found: dict[str, tuple[float, float]] = {}
         clipboard = bpy.context.window_manager.clipboard
+        yield from self.away()
         for y in range(region.y + region.height - 4, region.y, -STEP):
             for x in (region.x + region.width * 0.4, region.x + region.width - 46, region.x + region.width - 68):
                 yield from self.point(x, y)
-                command = self._command(region)
-                if command:
-                    found.setdefault(command.partition("(")[0].removeprefix("bpy.ops."), (x, y))
+                operator = self._operator(region)
+                if operator and operator not in found:
+                    yield 0.15  # it may still be the one that the mouse has left
+                    if self._operator(region) == operator:
+                        found[operator] = x, y
             if wanted in found:
                 break
         bpy.context.window_manager.clipboard = clipboard
         return found
 
-    def _command(self, region: bpy.types.Region) -> str:
+    def _operator(self, region: bpy.types.Region) -> str:
         with bpy.context.temp_override(window=self.window, area=self.area, region=region):
             if not bpy.ops.ui.copy_python_command_button.poll():
                 return ""
             bpy.ops.ui.copy_python_command_button()
-        return bpy.context.window_manager.clipboard
+        return bpy.context.window_manager.clipboard.partition("(")[0].removeprefix("bpy.ops.")
 
     def click(self, operator: str) -> Waits:
         """Click the button of an operator with the mouse; gives whether there was one."""
