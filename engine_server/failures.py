@@ -6,13 +6,23 @@ from __future__ import annotations
 from blender_addon.wire import ProtocolError, Submit
 
 _OUT_OF_MEMORY_TYPES = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
-_OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "could not create a primitive")
+"""The last is how oneDNN, which does convolutions on the CPU, says it."""
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Did an allocation fail? torch says so by a type of its own on a graphics card, only by words on the CPU."""
-    text = str(error).lower()
-    return type(error).__name__ in _OUT_OF_MEMORY_TYPES or any(words in text for words in _OUT_OF_MEMORY_WORDS)
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Did an allocation fail? torch says so by a type of its own on a graphics card, only by words on the CPU.
+
+    Also where that is what an error came from: diffusers turns whatever stops it from reading weights into an `OSError`.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        text = str(error).lower()
+        if type(error).__name__ in _OUT_OF_MEMORY_TYPES or any(words in text for words in _OUT_OF_MEMORY_WORDS):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def explain(error: Exception, job: Submit) -> tuple[str, str]:

@@ -166,7 +166,7 @@ def test_offset_noise_moves_whole_channels(samples, bases, tmp_path):
     spread = {}
     for strength in (0.0, 0.1, 1.0):
         stage = stage_for(team_config(samples, bases["SD3"], tmp_path, options={"offset_noise": strength}))
-        draws = [stage._noise(clean, torch.Generator().manual_seed(seed))[1].mean((-1, -2)) for seed in range(40)]
+        draws = [stage._noise(clean, torch.Generator().manual_seed(seed), 0.0)[1].mean((-1, -2)) for seed in range(40)]
         spread[strength] = float(torch.stack(draws).std())
     assert spread[0.0] == pytest.approx(1 / 32, rel=0.1)
     assert spread[0.1] == pytest.approx((0.1**2 + 32**-2) ** 0.5, rel=0.1) and spread[1.0] == pytest.approx(1.0, rel=0.1)
