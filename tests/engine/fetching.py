@@ -114,7 +114,8 @@ def models(hub, files, tmp_path):
 
 @pytest.fixture
 def engine(models, tmp_path, monkeypatch):
-    """An engine with the command's home and hub."""
+    """An engine with the command's home and hub, which may ask that hub whatever the tests' own environment says."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     for name, value in models.variables.items():
         monkeypatch.setenv(name, value)
     made = Engine(models.home, tmp_path)
