@@ -7,11 +7,15 @@ server's loop has left, so that nobody who asks holds up a client.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from blender_addon.wire import Status, WireError, full_address
+
+INTERVAL = 0.5
+"""Seconds from one look to the next."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Metrics:
         except ImportError as error:
             raise WireError("--metrics needs the package prometheus-client: pip install prometheus-client.") from error
         self.snapshot: Snapshot | None = None
+        self._taken = -INTERVAL
         registry = CollectorRegistry()
         registry.register(self)
         host, _, port = full_address(address).removeprefix("tcp://").rpartition(":")
@@ -40,6 +45,11 @@ class Metrics:
         except (OSError, OverflowError) as error:
             raise WireError(f"No metrics can be told at {address} ({error}): choose another port, or 0 for any.") from error
         self.port = self._server.server_port
+
+    def take(self, look: Callable[[], Snapshot]) -> None:
+        """Have what is told renewed, but not with every message that the server's loop handles."""
+        if (now := time.monotonic()) - self._taken >= INTERVAL:
+            self.snapshot, self._taken = look(), now
 
     def collect(self) -> Iterator[Any]:
         """For prometheus-client: the families of figures."""

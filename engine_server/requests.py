@@ -121,10 +121,6 @@ class Desk:
         return Alive(self.instance, tuple(finished[-LISTED_JOBS:]))
 
     def _status(self, request: Request, _: GetStatus) -> Status:
-        return self.status()
-
-    def status(self) -> Status:
-        """What the engine does just now."""
         return standing(self)
 
     def device(self) -> tuple[str, int, int]:

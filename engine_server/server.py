@@ -36,6 +36,7 @@ from .process import Processes
 from .queue import QUEUED, RUNNING
 from .requests import Desk, Request
 from .settings import Settings
+from .standing import standing
 from .supervisor import Supervisor
 from .wakeup import Wakeup
 from .zap import Doorkeeper
@@ -120,10 +121,13 @@ class Server:
         self._desk.dispatch()
         self._desk.results.settle()
         if self.metrics is not None:
-            self.metrics.snapshot = Snapshot(self._desk.status(), dict(self._desk.tally.codes), self._desk.tally.seconds)
+            self.metrics.take(self._snapshot)
         if self._parent is not None and self._parent.gone():
             log.info("the process that started this engine has ended")
             self._stopping = 2  # nobody is left to wait for
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(standing(self._desk), dict(self._desk.tally.codes), self._desk.tally.seconds)
 
     def _lists(self, key: str) -> bool:
         """May this client connect? The list is read anew each time, so that a change needs no new start."""
