@@ -55,9 +55,18 @@ def _put_out(tree: bpy.types.NodeTree, values: Mapping[str, bpy.types.NodeSocket
 
 def _image(tree: bpy.types.NodeTree, image: bpy.types.Image, row: int) -> bpy.types.NodeSocket:
     node = tree.nodes.new("CompositorNodeImage")
-    node.image, node.label = image, image.name
-    node.location = (0, 300 - row * 300)
+    node.label, node.location = image.name, (0, 300 - row * 300)
+    _put_in(node, image)
     return next(socket for socket in node.outputs if socket.type == "RGBA")
+
+
+def _put_in(node: bpy.types.Node, image: bpy.types.Image) -> None:
+    """Show an image in a node without its file being read, which takes half a second at 4K: Blender looks for the layers of
+    an image that a node is given, but not of one that takes another one's place."""
+    empty = bpy.data.images.new(image.name, 1, 1)
+    node.image = empty
+    empty.user_remap(image)
+    bpy.data.images.remove(empty)
 
 
 def _recomposed(tree: bpy.types.NodeTree, parts: Mapping[str, bpy.types.NodeSocket]) -> bpy.types.NodeSocket:

@@ -31,6 +31,8 @@ class Job:
     """The operator that sent it ("teamwork.decompose_image") and its properties: enough to send it again."""
     remarks: list[str] = field(default_factory=list)
     """What is to be said about the landing, beside what was made."""
+    ahead: dict[str, Any] = field(default_factory=dict)
+    """By channel, the images (each a `Target`) that are there before the rest lands."""
 
     @property
     def job_id(self) -> str:

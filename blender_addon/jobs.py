@@ -12,15 +12,18 @@ import uuid
 
 import bpy
 
-from . import expectation, history, previews, recovery, setting_up
+from . import arrival, expectation, history, previews, recovery, setting_up
+from .arrival import ARRIVED, Arrival
 from .engine import LINK
 from .job import CANCELLED, DONE, FAILED, JOBS, RUNNING, Job, Land, running
-from .session import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
+from .session import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Session, Unloaded
 from .wire import ChannelImage, Result, Submit
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
+TURN_SECONDS = 0.01
+"""Between two turns of what lands: Blender draws and listens to the user in between."""
 HISTORY = 20
 SHOWS_JOBS = dict.fromkeys(("VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"), ("UI",)) | {"PREFERENCES": ("WINDOW",)}
 
@@ -66,6 +69,8 @@ def tick() -> float | None:
     if setting_up.running():
         _redraw()
         return TICK_SECONDS
+    if ARRIVED:
+        return TURN_SECONDS
     return TICK_SECONDS if running() or LINK.waiting or _set_up_ended() else None
 
 
@@ -78,15 +83,17 @@ def _set_up_ended() -> bool:
 
 
 def drain() -> None:
-    """Act on the events of the session that wait. A session that is over leaves no job running."""
+    """Act on the events of the session that wait, and let what has arrived land, one image at a time. A session that is
+    over leaves no job running."""
     session = LINK.session
     over = session is None or not session.alive  # asked before the events are taken: its last ones come first
     events = session.drain() if session is not None else []
     for event in events:
         _on_event(event)
-    if over and not events:
+    landed = _next_turn()
+    if over and not events and not landed:
         _end_orphans()
-    if events:
+    if events or landed:
         _redraw()
 
 
@@ -95,7 +102,8 @@ def wait(job: Job, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while job.state == RUNNING and time.monotonic() < deadline:
         drain()
-        time.sleep(0.01)
+        if not ARRIVED:
+            time.sleep(0.01)
     if job.state == RUNNING:
         cancel(job)
         job.end(FAILED, f"The engine did not finish within {timeout:.0f} s; the job was cancelled. Give it more time.")
@@ -122,11 +130,11 @@ def _on_job_event(event: JobProgress | JobDone | JobEnded) -> None:
     if isinstance(event, JobProgress):
         _show_progress(job, event)
     elif isinstance(event, JobDone):
-        _land(job, event.result)
+        ARRIVED.append(Arrival(job, event.result, LINK.session))
     else:
         job.end(CANCELLED if event.code == "cancelled" else FAILED, event.sentence)
         if event.code != "lost":
-            _release(job)
+            _release(job, LINK.session)
 
 
 def _message(event: JobProgress | JobDone):
@@ -143,8 +151,23 @@ def _show_progress(job: Job, event: JobProgress) -> None:
     job.line = steps if progress.total else "Loading the model"
 
 
-def _land(job: Job, result: Result) -> None:
+def _next_turn() -> bool:
+    """Make one image of the oldest result that is here; with the last of them, all that it was meant for. False if there is
+    none."""
+    if not ARRIVED:
+        return False
+    job = ARRIVED[0].job
+    if job.state != RUNNING:  # given up meanwhile
+        ARRIVED.popleft()
+        arrival.drop_unused(job)
+    elif not ARRIVED[0].step():
+        _land(ARRIVED.popleft())
+    return True
+
+
+def _land(arrived: Arrival) -> None:
     """Make datablocks; only then may the engine forget the result. A mistake of ours ends the job with a sentence."""
+    job, result = arrived.job, arrived.result
     expectation.note(job, result)
     try:
         job.end(DONE, job.land(result, job))
@@ -152,7 +175,8 @@ def _land(job: Job, result: Result) -> None:
         log.debug("job %s could not land", job.job_id, exc_info=True)
         if not _rescue(job, result, f"{type(error).__name__}: {error}"):
             return  # the result stays with the engine
-    _release(job)
+    arrival.drop_unused(job)
+    _release(job, arrived.session)
     _push_undo(job)
 
 
@@ -167,9 +191,9 @@ def _rescue(job: Job, result: Result, cause: str) -> bool:
     return True
 
 
-def _release(job: Job) -> None:
+def _release(job: Job, session: Session) -> None:
     """Nothing of the job is needed from the engine any more."""
-    LINK.session.acknowledge(job.job_id)
+    session.acknowledge(job.job_id)
     recovery.done(job)
     previews.drop(job.job_id)
     history.forget()
@@ -203,4 +227,5 @@ def stop() -> None:
     recovery.close()
     previews.close()
     expectation.close()
+    ARRIVED.clear()
     JOBS.clear()

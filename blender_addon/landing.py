@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import bpy
@@ -14,6 +13,7 @@ from . import compositing, images, material_maps, materials, rewriting, swatch
 from .images import ImageError
 from .job import Job
 from .material_options import GIVEN
+from .target import Target
 from .wire import Result
 
 PREFIX = "teamwork_"
@@ -47,9 +47,19 @@ def _images(result: Result, job: Job, base: str, source: str) -> dict[str, bpy.t
     return {name: _image(name, output.data, result, job, base, source) for name, output in result.outputs.items()}
 
 
+def _ahead(job: Job, channel: str, name: str) -> bpy.types.Image | None:
+    """The image of a channel, if it was made before the rest could land and is still there, with its name."""
+    target = job.ahead.pop(channel, None)
+    image = target.find() if target is not None else None
+    if image is not None:
+        image.name = name
+    return image
+
+
 def _image(channel: str, data, result: Result, job: Job, base: str, source: str) -> bpy.types.Image:
     """One map: packed, or in the folder that the job names. Raises nothing for a folder: then it stays packed."""
-    image = images.create(f"{base} {channel}", data, channel)
+    name = f"{base} {channel}"
+    image = _ahead(job, channel, name) or images.create(name, data, channel)
     folder = str(job.settings.get("folder", ""))
     if folder:
         try:
@@ -58,33 +68,6 @@ def _image(channel: str, data, result: Result, job: Job, base: str, source: str)
             job.remarks.append(f"{str(error).rstrip('.')}; it is packed into the .blend file")
     _mark(image, result, job, source, channel)
     return image
-
-
-@dataclass(frozen=True)
-class Target:
-    """An object, or another datablock, that was there when the job was sent. Found again by its id of this session, which
-    survives renaming and undo but not the loading of another file, where an object of the same name is another one."""
-
-    name: str
-    session_uid: int
-    kind: str = "objects"
-    slot: int = -1
-
-    @staticmethod
-    def of(thing: bpy.types.Object | None, slot: int = -1) -> Target | None:
-        """What to remember of an object, and which of its material slots is meant: the active one of now, or a given one."""
-        if thing is None:
-            return None
-        return Target(thing.name, thing.session_uid, slot=thing.active_material_index if slot < 0 else slot)
-
-    @staticmethod
-    def of_datablock(thing: bpy.types.ID, kind: str) -> Target:
-        """What to remember of a datablock of a collection, such as "images"."""
-        return Target(thing.name, thing.session_uid, kind)
-
-    def find(self) -> bpy.types.ID | None:
-        """The datablock, if it is still there."""
-        return next((each for each in getattr(bpy.data, self.kind) if each.session_uid == self.session_uid), None)
 
 
 def land_material(
@@ -150,8 +133,7 @@ def _show_on_ball(material: bpy.types.Material, result: Result, *, asset: bool) 
         material.asset_mark()
         material.asset_data.description = f"Made by {result.info.get('model', 'a model')} from a photo"
         material.asset_data.tags.new("Teamwork", skip_if_exists=True)
-    maps = {name: output.data for name, output in result.outputs.items()}
-    picture = swatch.ball(maps)
+    picture = swatch.ball_of({name: output.data for name, output in result.outputs.items()})
     preview = material.preview_ensure()
     preview.image_size = picture.shape[1], picture.shape[0]
     preview.image_pixels_float.foreach_set(picture[::-1].reshape(-1))
@@ -193,7 +175,7 @@ def land_decomposition(result: Result, job: Job, *, name: str, source: str) -> s
 
 def land_render(result: Result, job: Job, *, name: str, source: str) -> str:
     """The shaded picture as an image."""
-    image = images.create(name, result.outputs["image"].data, "image")
+    image = _ahead(job, "image", name) or images.create(name, result.outputs["image"].data, "image")
     image.use_fake_user = True
     _mark(image, result, job, source, "image")
     return f"Made the image {image.name}"

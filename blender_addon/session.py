@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 
+from . import swatch
 from .launcher import LaunchError
 from .storage import exact, prepare
 from .wire import (
@@ -190,6 +191,8 @@ class Session:
         threads = [threading.Thread(target=_prepared, args=each, daemon=True) for each in result.outputs.items()]
         for thread in threads:
             thread.start()
+        with suppress(Exception):  # then landing meets the same, and says so
+            swatch.prepare({name: output.data for name, output in result.outputs.items()})
         for thread in threads:
             thread.join()
         self._events.append(JobDone(result))

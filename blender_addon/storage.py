@@ -13,13 +13,13 @@ the main thread does not have, so `prepare` does it before a result lands.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from .ahead import Ahead
 from .colour import finite, linear_to_srgb, srgb_to_linear
 from .exr import encode_exr
 from .png import LINES, encode_png, levels
@@ -55,20 +55,18 @@ PLAIN = Storage(0, DATA)
 ADDED_UP = {"albedo", "diffuseshading", "residual"}
 """What a decomposition has, beside a metalness perhaps: albedo * (1 - metalness) * diffuseshading + residual is the image."""
 
-_prepared: dict[tuple[int, str], tuple[weakref.ref, bytes]] = {}
-"""Files by the identity of their array, while that lives."""
+PREPARED: Ahead[bytes] = Ahead()
+"""Files by their channel."""
 
 
 def prepare(channel: str, image: ChannelImage) -> None:
     """Make the file of a result's channel now, in this thread, for the `file_of` that will ask for it."""
-    key = id(image.data), channel
-    _prepared[key] = weakref.ref(image.data, lambda _: _prepared.pop(key, None)), _encode(image.data, channel)
+    PREPARED.keep(image.data, channel, _encode(image.data, channel))
 
 
 def file_of(array: np.ndarray, channel: str) -> bytes:
     """H x W x 1 or 3 wire values of a channel as the bytes of a PNG or OpenEXR file; at once if they were prepared."""
-    reference, file = _prepared.pop((id(array), channel), (None, b""))
-    return file if reference is not None and reference() is array else _encode(array, channel)
+    return PREPARED.take(array, channel) or _encode(array, channel)
 
 
 def as_stored(array: np.ndarray, channel: str) -> np.ndarray:

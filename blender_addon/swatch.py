@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .ahead import Ahead
 from .colour import linear_to_srgb
 
 SIDE = 256
@@ -19,6 +20,20 @@ BRIGHTNESS = 2.6
 SKY, GROUND = np.float32([0.75, 0.8, 0.9]), np.float32([0.22, 0.2, 0.18])
 PLAIN = {"albedo": (0.6, 0.6, 0.6), "roughness": (0.5,), "metalness": (0.0,), "normals": (0.0, 0.0, 1.0)}
 Pictures = Mapping[str, np.ndarray]
+BALL = "ball"
+PREPARED: Ahead[np.ndarray] = Ahead()
+
+
+def prepare(maps: Pictures) -> None:
+    """Make the ball of a result's maps now, in this thread, for the `ball_of` that will ask for it."""
+    if maps:
+        PREPARED.keep(next(iter(maps.values())), BALL, ball(maps))
+
+
+def ball_of(maps: Pictures) -> np.ndarray:
+    """What `ball` gives; at once if it was prepared."""
+    prepared = PREPARED.take(next(iter(maps.values())), BALL) if maps else None
+    return ball(maps) if prepared is None else prepared
 
 
 def ball(maps: Pictures, side: int = SIDE) -> np.ndarray:

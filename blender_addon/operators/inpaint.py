@@ -13,6 +13,7 @@ from .. import images, jobs, landing, masks, rewriting
 from ..creation_options import InpaintOptions
 from ..images import ImageError
 from ..material_maps import maps_of
+from ..target import Target
 from ..wire import ChannelImage
 from .base import ImageOperator, spoken
 
@@ -64,8 +65,8 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
             maps.pop("height", None)  # it is made from normals
         if not maps:
             raise ImageError(f"The material {material.name} has a height map alone, which cannot be inpainted without normals.")
-        old = {channel: landing.Target.of_datablock(image, "images") for channel, image in maps.items()}
-        land = partial(landing.land_inpainted_material, target=landing.Target.of_datablock(material, "materials"), old=old)
+        old = {channel: Target.of_datablock(image, "images") for channel, image in maps.items()}
+        land = partial(landing.land_inpainted_material, target=Target.of_datablock(material, "materials"), old=old)
         return self._send(maps, max(maps.values(), key=lambda image: tuple(image.size)), material.name, land)
 
     def _send(self, maps: dict[str, bpy.types.Image], largest: bpy.types.Image, source: str, land) -> jobs.Job:

@@ -14,6 +14,7 @@ from bpy.props import StringProperty
 from .. import images, jobs, landing
 from ..images import ImageError
 from ..material_options import BUMP, CHANNELS, DISPLACEMENT, FLASH, GIVEN, TILINGS, GivenNames, MaterialOptions
+from ..target import Target
 from ..wire import ChannelImage
 from .base import ImageOperator
 
@@ -40,8 +41,8 @@ class TEAMWORK_OT_material_from_image(MaterialOptions, GivenNames, ImageOperator
         name, source, inputs = self._inputs(context, given)
         if self.candidates > 1 and not self.group:
             self.group = uuid.uuid4().hex
-        target = landing.Target.of(getattr(context, "object", None), self.slot) if self.apply else None
-        kept = {channel: landing.Target.of_datablock(image, "images") for channel, image in given.items()}
+        target = Target.of(getattr(context, "object", None), self.slot) if self.apply else None
+        kept = {channel: Target.of_datablock(image, "images") for channel, image in given.items()}
         land = partial(landing.land_material, name=self.material_name or name, source=source, given=kept)
         sent = []
         for seed in range(self.seed, self.seed + self.candidates):

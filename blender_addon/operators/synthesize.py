@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, StringProperty
 
 from .. import jobs, landing
 from ..creation_options import MATERIAL, SynthesisOptions
+from ..target import Target
 from .base import TaskOperator
 
 
@@ -27,7 +28,7 @@ class TEAMWORK_OT_synthesize(SynthesisOptions, TaskOperator):
         """Send the wish; maps come back."""
         material = self.what == MATERIAL
         name = self.new_name or self.prompt.strip()[:40] or ("Synthesized" if material else "Synthesized Image")
-        target = landing.Target.of(getattr(context, "object", None)) if self.apply and material else None
+        target = Target.of(getattr(context, "object", None)) if self.apply and material else None
         land = partial(landing.land_synthesis, name=name, source="", target=target, material=material)
         return jobs.start("synthesize", self.model, {}, (), self.job_options(), f"Synthesize {name}", land)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
@@ -16,7 +16,8 @@ TRANSFERS = ("_download", "_pack")
 
 @dataclass(frozen=True)
 class Held:
-    """One call on the main thread: seconds on the clock and on the processor besides pixels, and on the clock for pixels.
+    """One call on the main thread: seconds on the clock and on the processor besides pixels, and on the clock for pixels;
+    and when it began, by `time.perf_counter`.
 
     On a busy machine the clock also counts what other programs take.
     """
@@ -25,6 +26,13 @@ class Held:
     clock: float
     processor: float
     pixels: float
+    begun: float
+
+
+def worst(calls: Sequence[Held]) -> Held:
+    """The longest of each kind among some calls, which need not be the same call's."""
+    longest = (max(getattr(call, what) for call in calls) for what in ("clock", "processor", "pixels"))
+    return Held(calls[0].name, *longest, calls[0].begun)
 
 
 @dataclass
@@ -37,8 +45,8 @@ class Holds:
     """When the engine's last result reached the session's thread, by `time.perf_counter`."""
 
     def of(self, name: str) -> list[Held]:
-        """The calls of this name, the longest first."""
-        return sorted((call for call in self.calls if call.name == name), key=lambda call: -call.clock - call.pixels)
+        """The calls of this name, in their order."""
+        return [call for call in self.calls if call.name == name]
 
     def timed(self, name: str, function: Callable) -> Callable:
         """The function, each of its calls noted."""
@@ -50,7 +58,7 @@ class Holds:
                 return function(*args, **settings)
             finally:
                 whole, moved = _less(_clocks(), started), _less(self.transfer, pixels)
-                self.calls.append(Held(name, *_less(whole, moved), moved[0]))
+                self.calls.append(Held(name, *_less(whole, moved), moved[0], started[0]))
 
         return noted
 

@@ -2,7 +2,8 @@
 """How long the add-on holds Blender's main thread, and how soon a job shows: photos of 1K and 4K become materials.
 
 Blender's Python module has no event loop; the timer's function is called here as a window would call it, every tenth of
-a second. What is held apart: the transfers that only Blender can make (its pixels to NumPy, and packing into the file).
+a second, and more often while a result lands. What is held apart: the transfers that only Blender can make (its pixels to
+NumPy, and packing into the file).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from ..environment import ROOT
 from ._engine import engine
-from ._holds import Held, Holds, watched
+from ._holds import Held, Holds, watched, worst
 
 SIZES = (1024, 4096)
 MOST_SECONDS = 900.0
@@ -28,7 +29,8 @@ HEAD = (
     "| job | sending | progress | landing | pixels out, in | click to progress | click to result | result to material |\n"
     "|---|---|---|---|---|---|---|---|"
 )
-"""Sending, progress, landing: the longest hold besides pixels, in milliseconds on the clock (on the processor)."""
+"""Sending, progress, landing: the longest hold besides pixels, in milliseconds on the clock (on the processor). Pixels: the
+longest that they were copied at a time."""
 
 
 @dataclass
@@ -85,13 +87,15 @@ def measure(task: str, side: int) -> Measured:
         job = _send(task, picture, holds)
         first = None
         while job.state == jobs.RUNNING and time.perf_counter() - clicked < MOST_SECONDS:
-            time.sleep(jobs.TICK_SECONDS)
+            time.sleep(jobs.TURN_SECONDS if jobs.ARRIVED else jobs.TICK_SECONDS)
             jobs.drain()
             if first is None and job.line != "Waiting":
                 first = time.perf_counter() - clicked
     if job.state != jobs.DONE:
         raise SystemExit(f"The job did not end well: {job.line}")
-    landing, progress = holds.of("drain")[:2]
+    drained = holds.of("drain")
+    landing = worst([call for call in drained if call.begun >= holds.arrived])
+    progress = worst([call for call in drained if call.begun < holds.arrived])
     sending = holds.of("send")[0]
     times = (first or 0.0), holds.arrived - clicked, time.perf_counter() - holds.arrived
     return Measured(task, side, sending, progress, landing, *times)

@@ -67,8 +67,9 @@ def test_cancel_ends_the_job():
 def start_material(photo: Path, apply_to: bpy.types.Object):
     """The operator's job, sent as in a window."""
     from blender_addon import images, jobs, landing
+    from blender_addon.target import Target
 
-    land = partial(landing.land_material, name="wall", source="wall.png", target=landing.Target.of(apply_to))
+    land = partial(landing.land_material, name="wall", source="wall.png", target=Target.of(apply_to))
     picture = ChannelImage(images.read(images.load(photo)), "scene-linear")
     return jobs.start("material", "tiny", {"image": picture}, ("albedo",), {}, "Material", land)
 
