@@ -3,15 +3,37 @@
 
 from __future__ import annotations
 
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.types import Image
 
 from .masks import ERASED, KINDS
+from .material_options import GIVEN
 
 MATERIAL, IMAGE = "MATERIAL", "IMAGE"
 WHAT = (
     (MATERIAL, "Material", "A Principled material with all its maps", "MATERIAL", 0),
     (IMAGE, "Image", "A picture, with albedo, normals and whatever other channels the model makes", "IMAGE_DATA", 1),
 )
+WHY_DEPTH = "A depth map that you have already, nearer is less: models that can look at it make the picture to it"
+GIVEN_TO_PICTURES = {setting: channel for setting, channel in GIVEN.items() if channel != "height"} | {"given_depth": "depth"}
+"""What can be given for a picture, as `GIVEN` is for a material."""
+
+
+def given_for(what: str) -> dict[str, str]:
+    """Names of the settings that name an image for a channel, and the channels."""
+    return GIVEN if what == MATERIAL else GIVEN_TO_PICTURES
+
+
+class GivenDepthName:
+    """Mixed into the operator."""
+
+    given_depth: StringProperty(name="Depth", description=WHY_DEPTH)
+
+
+class GivenDepthImage:
+    """Mixed into the panel's settings."""
+
+    given_depth: PointerProperty(name="Depth", description=WHY_DEPTH, type=Image)
 
 
 class SynthesisOptions:
@@ -31,7 +53,9 @@ class SynthesisOptions:
 class InpaintOptions:
     """Annotations only; mixed into the operator and the panel's settings."""
 
-    mask_from: EnumProperty(name="Anew Is What Is", description="How the mask is read", items=KINDS, default=ERASED)
+    mask_from: EnumProperty(
+        name="Fill Where", description="Which part of the mask is filled with something new", items=KINDS, default=ERASED
+    )
     repeats: IntProperty(
         name="Repeats",
         description="How often each step is taken: more fit better into what is known, and take so many times as long; 0 is once",
@@ -39,8 +63,8 @@ class InpaintOptions:
         max=50,
     )
     replace: BoolProperty(
-        name="In Place of the Old",
-        description="The new takes the place of the old wherever that is used; the old stays in the file, unused",
+        name="Replace Original",
+        description="The new one is used wherever the original was; the original stays in the file, unused",
         default=False,
     )
     borders_meet: BoolProperty(

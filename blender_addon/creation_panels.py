@@ -5,27 +5,23 @@ from __future__ import annotations
 
 import bpy
 
-from .creation_options import MATERIAL
-from .drawing import fill, say
+from .creation_options import MATERIAL, given_for
+from .drawing import expected_seconds, say
 from .engine import LINK
+from .images import ImageError
+from .material_drawing import draw_given, given_of, unseen_given
+from .material_maps import maps_of
+from .material_options import TILINGS
 from .panel_base import Task
 from .presets import PRESETS
-
-
-def draw_inability(layout: bpy.types.UILayout, context: bpy.types.Context, task: str) -> None:
-    """If the chosen model cannot do the task, which could."""
-    settings = context.scene.teamwork
-    model = LINK.model(settings.model)
-    if model is None or task in model.tasks:
-        return
-    able = [each.name for each in LINK.welcome.models if task in each.tasks]
-    others = f"choose {' or '.join(able)}" if able else "get one from the engine that is made for it"
-    say(layout, context, f"The model {settings.model} cannot do this: {others}.", "ERROR")
+from .timing import synthesized
 
 
 def draw_wish(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What is to be synthesized."""
     settings = context.scene.teamwork
+    material = settings.what == MATERIAL
+    given = given_of(settings, given_for(settings.what))
     layout.row().prop(settings, "what", expand=True)
     column = layout.column()
     column.use_property_split, column.use_property_decorate = True, False
@@ -33,74 +29,123 @@ def draw_wish(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     if settings.prompt:
         column.prop(settings, "negative_prompt")
         column.prop(settings, "guidance")
+    if not given:
+        _draw_size(column, settings)
+    elif material:
+        column.prop(settings, "seamless")  # the size is theirs
+    if material:
+        column.prop(settings, "apply")
+    draw_given(layout, settings, given_for(settings.what))
+    model = LINK.model(settings.model)
+    for hint in unseen_given(model, given) if model is not None else ():
+        say(layout, context, hint, "INFO")
+
+
+def _draw_size(column: bpy.types.UILayout, settings) -> None:
     size = column.column(align=True)
     size.prop(settings, "width")
     size.prop(settings, "height")
     column.prop(settings, "tiles")
-    if settings.what == MATERIAL:
-        column.prop(settings, "apply")
+
+
+def expected_synthesis(context: bpy.types.Context) -> str:
+    """About how long it takes, and at which size, as a line; empty where there is nothing to say."""
+    settings = context.scene.teamwork
+    model, material = LINK.model(settings.model), settings.what == MATERIAL
+    if model is None:
+        return ""
+    given = given_of(settings, given_for(settings.what))
+    outputs = [channel for channel in synthesized(material, model) if channel not in given]
+    if given:
+        size = tuple(next(iter(given.values())).size)
+        more = {"seamless": TILINGS.index(settings.seamless) if material else 0}
+    else:
+        size = settings.width or model.native_size, settings.height or model.native_size
+        more = {"seamless": int(settings.tiles), "size": settings.size or max(size)}
+    line = expected_seconds(context, "synthesize", outputs, size, len(given), more)
+    return f"{line} for {size[0]} x {size[1]}" if line.startswith("About") else line
 
 
 def draw_mask(layout: bpy.types.UILayout, context: bpy.types.Context, *, of_material: bool, picture: bpy.types.Image | None) -> None:
     """The mask, and the button that makes one."""
     settings = context.scene.teamwork
-    paint = layout.row()
+    choice = layout.column(align=True)
+    choice.label(text="Mask", icon="MOD_MASK")
+    choice.template_ID(settings, "mask", open="image.open")
+    paint = choice.row()
     paint.enabled = of_material or picture is not None
     button = paint.operator("teamwork.paint_mask", icon="BRUSH_DATA")
     button.active_material = of_material
     if picture is not None and not of_material:
         button.image = picture.name
-    layout.template_ID(settings, "mask", open="image.open")
     column = layout.column()
     column.use_property_split, column.use_property_decorate = True, False
     for name in ("mask_from", "borders_meet", "repeats", "replace"):
         column.prop(settings, name)
 
 
+def expected_inpainting(context: bpy.types.Context, task: str, maps: dict[str, bpy.types.Image]) -> str:
+    """About how long it takes to fill the mask in these images, by channel. Nothing is read from a file to know that."""
+    settings = context.scene.teamwork
+    sizes = [tuple(image.size) for image in maps.values() if image.has_data]
+    if not sizes:
+        return ""
+    more = {"seamless": int(settings.borders_meet), "repeats": settings.repeats}
+    return expected_seconds(context, task, tuple(maps), max(sizes), len(maps) + 1, more)
+
+
 class Synthesize(Task):
-    """A material or a picture from words, or from nothing but the seed"""
+    """A material or a picture from words, from maps that there are already, or from nothing but the seed"""
 
     bl_label = "Synthesize"
+    task = "synthesize"
     presets = PRESETS["synthesize"]
 
     def draw(self, context: bpy.types.Context) -> None:
         """The wish and the button."""
         draw_wish(self.layout, context)
-        draw_inability(self.layout, context, "synthesize")
-        self.draw_button(context, "teamwork.synthesize", "Synthesize", "SHADERFX", needs_picture=False)
+        self.draw_button(context, "teamwork.synthesize", "Synthesize", "SHADERFX", expected=expected_synthesis(context))
 
 
 class Inpaint(Task):
     """The masked part of a picture is made anew"""
 
     bl_label = "Inpaint"
+    task = "inpaint"
     presets = PRESETS["inpaint"]
 
     def draw(self, context: bpy.types.Context) -> None:
         """Picture, mask, button."""
         picture = self.draw_picture(context)
         draw_mask(self.layout, context, of_material=False, picture=picture)
-        draw_inability(self.layout, context, "inpaint")
-        self.draw_button(context, "teamwork.inpaint", "Inpaint", "BRUSH_DATA", picture)
-        if picture is not None:
-            self.draw_expected(context, "inpaint", ("image",), tuple(picture.size), inputs=2)
+        line = expected_inpainting(context, self.task, {"image": picture} if picture else {})
+        self.draw_button(context, "teamwork.inpaint", "Inpaint", "BRUSH_DATA", picture, ready=picture is not None, expected=line)
 
 
 class InpaintMaterial(Task):
     """The masked part of all maps of the active material is made anew, together"""
 
     bl_label = "Inpaint Material"
+    task = "inpaint"
     presets = PRESETS["inpaint"]
 
     def draw(self, context: bpy.types.Context) -> None:
         """Material, mask, button."""
-        material = getattr(context.object, "active_material", None) if context.object else None
-        name = material.name if material else "Choose an object with a material"
+        material, maps = _active_maps(context)
+        name = f"{material.name}, {len(maps)} maps" if material else "Choose an object with a material"
         self.layout.label(text=name, icon="MATERIAL")
         draw_mask(self.layout, context, of_material=True, picture=None)
-        draw_inability(self.layout, context, "inpaint")
-        row = self.layout.row()
-        row.scale_y, row.enabled = 1.4, material is not None
-        button = row.operator("teamwork.inpaint", text="Inpaint Material", icon="BRUSH_DATA")
-        fill(button, context.scene.teamwork)
+        line = expected_inpainting(context, self.task, maps)
+        button = self.draw_button(
+            context, "teamwork.inpaint", "Inpaint Material", "BRUSH_DATA", ready=bool(maps), expected=line
+        )
         button.active_material = True
+
+
+def _active_maps(context: bpy.types.Context) -> tuple[bpy.types.Material | None, dict[str, bpy.types.Image]]:
+    """The active material and its images by channel; none where it has none that can be inpainted."""
+    material = getattr(context.object, "active_material", None) if context.object else None
+    try:
+        return material, maps_of(material) if material else {}
+    except ImageError:
+        return material, {}

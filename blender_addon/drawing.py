@@ -17,6 +17,14 @@ LETTER_WIDTH = 6.5
 BUTTON_LETTERS = 4
 """Letters that a button with an icon alone takes the place of."""
 GIGABYTE = 1e9
+ABILITIES = {
+    "material": "make materials from photos",
+    "decompose": "take pictures apart",
+    "shade": "shade renders",
+    "synthesize": "make up anything by itself",
+    "inpaint": "fill in what is masked",
+}
+"""By task, what a model can or cannot do."""
 
 
 def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE", buttons: int = 0) -> None:
@@ -63,6 +71,17 @@ def draw_model(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         say(layout, context, f"The engine has no model {settings.model!r}: choose another.", "ERROR")
 
 
+def draw_ability(layout: bpy.types.UILayout, context: bpy.types.Context, task: str) -> bool:
+    """Can the chosen model do a task, as far as the engine has told? If not, a sentence says which could."""
+    model = LINK.model(context.scene.teamwork.model)
+    if model is None or task in model.tasks:
+        return True
+    able = [each.name for each in LINK.welcome.models if task in each.tasks]
+    others = f": choose the model {' or '.join(able)}" if able else ", nor can any other model of this engine: add one that can"
+    say(layout, context, f"{model.title} cannot {ABILITIES[task]}{others}.", "INFO")
+    return False
+
+
 def expected_seconds(
     context, task: str, outputs, size: tuple[int, int], inputs: int = 1, more: Mapping[str, int] | None = None, times: int = 1
 ) -> str:
@@ -85,6 +104,9 @@ def duration(seconds: float) -> str:
 
 def _draw_connected(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     say(layout, context, LINK.state(), "LINKED" if LINK.welcome else "TIME")
+    if LINK.welcome is None:
+        layout.operator("teamwork.disconnect", text="Cancel", icon="X")
+        return
     told = LINK.session.status or LINK.welcome
     if told and told.memory_total:
         free, total = told.memory_free / GIGABYTE, told.memory_total / GIGABYTE

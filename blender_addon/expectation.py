@@ -11,6 +11,10 @@ from .timing import Timings, work_of
 from .wire import Result
 
 
+INPAINT = "inpaint"
+"""The one task that makes anew what it is given."""
+
+
 class Known:
     """Past jobs, read when they are asked for first."""
 
@@ -41,13 +45,22 @@ def seconds(
 def note(job: Job, result: Result) -> None:
     """Learn from a job. One of an earlier Blender came without its pictures' sizes."""
     sent = job.submit
-    offered, taken = LINK.model(sent.model), result.info.get("seconds")
-    if offered is None or not sent.inputs or not isinstance(taken, (int, float)):
+    offered, taken, size = LINK.model(sent.model), result.info.get("seconds"), _size(job, result)
+    if offered is None or size is None or not isinstance(taken, (int, float)):
         return
-    height, width = next(iter(sent.inputs.values())).data.shape[:2]
-    options = {name: int(sent.options.get(name, 0)) for name in ("size", "steps", "seamless")}
-    work = work_of(sent.task, len(sent.inputs), sent.outputs, options, (width, height), offered)
+    options = {name: int(sent.options.get(name, 0)) for name in ("size", "steps", "seamless", "repeats")}
+    if not sent.inputs:
+        options["size"] = options["size"] or max(size)
+    made = sent.outputs or tuple(name for name in result.outputs if name not in sent.inputs or sent.task == INPAINT)
+    work = work_of(sent.task, len(sent.inputs), made, options, size, offered)
     timings().note(_key(sent.model, sent.task), work, max(0.01, taken - float(result.info.get("loading", 0.0))))
+
+
+def _size(job: Job, result: Result) -> tuple[int, int] | None:
+    """Width and height of what was given, or of what was made from nothing."""
+    given = job.submit.inputs or (result.outputs if "width" in job.submit.options else {})
+    shapes = [image.data.shape for image in given.values()]
+    return (shapes[0][1], shapes[0][0]) if shapes else None
 
 
 def close() -> None:

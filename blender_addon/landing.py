@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 
 import bpy
 
 from . import compositing, images, material_maps, materials, rewriting, swatch
+from .creation_options import IMAGE, MATERIAL, given_for
 from .images import ImageError
 from .job import Job
 from .material_options import GIVEN
@@ -190,13 +192,27 @@ def land_parts(result: Result, job: Job, *, name: str, source: str) -> str:
 
 
 def land_synthesis(
-    result: Result, job: Job, *, name: str, source: str, target: Target | None = None, material: bool | None = None
+    result: Result,
+    job: Job,
+    *,
+    name: str,
+    source: str,
+    target: Target | None = None,
+    material: bool | None = None,
+    given: Mapping[str, Target] | None = None,
 ) -> str:
-    """A material, or an image for each channel."""
+    """A material, or an image for each channel; of what was `given`, only what came back changed."""
     material = job.settings.get("what") == "MATERIAL" if material is None else material
+    if not (material and job.settings.get("seamless") == "MAKE"):
+        named = {channel for setting, channel in given_for(MATERIAL if material else IMAGE).items() if job.settings.get(setting)}
+        result = _without(result, named if given is None else given.keys())
     if material:
-        return land_material(result, job, name=name, source=source, target=target)
+        return land_material(result, job, name=name, source=source, target=target, given=given)
     return land_parts(result, job, name=name, source=source)
+
+
+def _without(result: Result, channels: Collection[str]) -> Result:
+    return dataclasses.replace(result, outputs={name: each for name, each in result.outputs.items() if name not in channels})
 
 
 def land_inpainted_image(result: Result, job: Job, *, name: str, source: str, channel: str = "", replace: bool = False) -> str:

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import bpy
 
 from . import candidates
 from .drawing import expected_seconds, say
 from .engine import LINK
 from .landing import PREFIX
-from .material_options import FLASH, GIVEN, TILINGS
+from .material_options import CHANNELS, FLASH, GIVEN, TILINGS
+from .wire import ModelInfo
+
+TITLES = {channel: title for channel, title, _ in CHANNELS}
 
 
-def given_of(settings: bpy.types.PropertyGroup) -> dict[str, bpy.types.Image]:
-    """The images that are given, by channel."""
-    return {channel: image for setting, channel in GIVEN.items() if (image := getattr(settings, setting))}
+def given_of(settings: bpy.types.PropertyGroup, given: Mapping[str, str] = GIVEN) -> dict[str, bpy.types.Image]:
+    """The images that are given, by channel; `given` are the settings that name them."""
+    return {channel: image for setting, channel in given.items() if (image := getattr(settings, setting))}
 
 
 def draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -32,7 +37,7 @@ def draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     _draw_slots(layout, context)
     for hint in hints(settings):
         say(layout, context, hint, "INFO")
-    _draw_given(layout, settings)
+    draw_given(layout, settings, GIVEN)
     _draw_output(layout, settings)
 
 
@@ -43,15 +48,17 @@ def _draw_slots(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.template_list("MATERIAL_UL_matslots", "teamwork", thing, "material_slots", thing, "active_material_index", rows=2)
 
 
-def _draw_given(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+def draw_given(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, given: Mapping[str, str]) -> None:
+    """The maps that the user has already, folded away; `given` are the settings that name them."""
     header, body = layout.panel("teamwork_given", default_closed=True)
-    count = len(given_of(settings))
+    count = len(given_of(settings, given))
     header.label(text=f"Maps You Have ({count})" if count else "Maps You Have")
     if body:
-        for setting in GIVEN:
-            body.label(text=settings.bl_rna.properties[setting].name)
-            body.template_ID(settings, setting, open="image.open")
-        if settings.given_height:
+        for setting in given:
+            column = body.column(align=True)
+            column.label(text=settings.bl_rna.properties[setting].name)
+            column.template_ID(settings, setting, open="image.open")
+        if "given_height" in given and settings.given_height:
             body.prop(settings, "height_scale")
 
 
@@ -74,10 +81,13 @@ def hints(settings: bpy.types.PropertyGroup) -> list[str]:
         seen.append(f"{model.title} takes no heed of the flash. Photos in even light suit it best.")
     if settings.capture != FLASH and made:
         seen.append(f"{model.title} was made for photos that are taken with a flash.")
-    unseen = [channel for channel in given_of(settings) if f"{channel}.in" not in model.teammates]
-    if unseen:
-        seen.append(f"{model.title} does not look at your {', '.join(unseen)}: that goes into the material as it is.")
-    return seen
+    return [*seen, *unseen_given(model, given_of(settings))]
+
+
+def unseen_given(model: ModelInfo, given: Collection[str]) -> list[str]:
+    """A sentence, if the model has no eyes for some of the channels that are given."""
+    unseen = [TITLES.get(channel, channel) for channel in given if f"{channel}.in" not in model.teammates]
+    return [f"{model.title} does not look at your {', '.join(unseen)}: that goes into the result as it is."] if unseen else []
 
 
 def expected(context: bpy.types.Context, picture: bpy.types.Image | None) -> str:

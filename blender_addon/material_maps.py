@@ -70,7 +70,7 @@ def _maps(place: _Place) -> dict[str, bpy.types.Image]:
 
 
 def _note(found: dict[str, bpy.types.Image], channel: str, image: bpy.types.Image | None) -> None:
-    if image is not None and 0 not in image.size:
+    if image is not None and (image.has_data or image.packed_file or 0 not in image.size):  # the size would read the file
         found.setdefault(channel, image)
 
 

@@ -18,15 +18,15 @@ CHANNELS = (
 )
 AMBIENT, FLASH = "AMBIENT", "FLASH"
 CAPTURES = (
-    (AMBIENT, "Ambient", "Taken in the light that was there, best under an even sky", "LIGHT_SUN", 0),
-    (FLASH, "Flash", "Taken straight from above in the dark, with the flash beside the lens, as a phone has it", "LIGHT_SPOT", 1),
+    (AMBIENT, "Ambient", "Taken in the light that was there, best under an even sky"),
+    (FLASH, "Flash", "Taken straight from above in the dark, with the flash beside the lens, as a phone has it"),
 )
 TILINGS = ("NONE", "MAKE", "KEEP")
 """As the engine counts them."""
 SEAMLESS = (
-    ("NONE", "As Taken", "The maps show just what the photo shows"),
-    ("MAKE", "Make Seamless", "Cut the photo so that it tiles; this takes an eighth to a third of its width and height, and longer"),
-    ("KEEP", "Is Seamless", "The photo tiles already: the maps shall tile, too, at its full size; takes longer"),
+    ("NONE", "As Taken", "The maps show just what the photo or the given maps show"),
+    ("MAKE", "Make Seamless", "Cut what is given so that it tiles; this takes an eighth to a third of its width and height, and longer"),
+    ("KEEP", "Is Seamless", "What is given tiles already: the maps shall tile, too, at its full size; takes longer"),
 )
 NORMAL_MAP, BUMP, DISPLACEMENT = "NORMAL_MAP", "BUMP", "DISPLACEMENT"
 RELIEFS = (
@@ -39,7 +39,21 @@ GIVEN = {f"given_{channel}": channel for channel, _, _ in CHANNELS}
 WHY_GIVEN = "An image for {} that you have already: it goes into the material as it is, and models that can look at it heed it"
 
 
-class MaterialOptions:
+class GivenOptions:
+    """How maps that are given are taken. Annotations only; mixed into operators and the panel's settings."""
+
+    seamless: EnumProperty(name="Tiling", description="Whether the maps can be repeated without a visible border", items=SEAMLESS)
+    height_scale: FloatProperty(
+        name="Given Height",
+        description="Range of the height map that you give, as a share of the photo's width: normals follow from it",
+        subtype="FACTOR",
+        min=0.0,
+        max=1.0,
+        default=0.05,
+    )
+
+
+class MaterialOptions(GivenOptions):
     """Annotations only; mixed into the operator and the panel's settings."""
 
     channels: EnumProperty(
@@ -58,7 +72,6 @@ class MaterialOptions:
         max=radians(170.0),
         default=radians(50.0),
     )
-    seamless: EnumProperty(name="Tiling", description="Whether the maps can be repeated without a visible border", items=SEAMLESS)
     relief: EnumProperty(name="Relief", description="How the relief gets into the shader", items=RELIEFS, default=NORMAL_MAP)
     texture_scale: FloatProperty(
         name="Scale", description="How often the maps repeat over the UV square; one value of the material", min=0.001, default=1.0
@@ -69,14 +82,6 @@ class MaterialOptions:
         unit="LENGTH",
         min=0.0001,
         default=1.0,
-    )
-    height_scale: FloatProperty(
-        name="Given Height",
-        description="Range of the height map that you give, as a share of the photo's width: normals follow from it",
-        subtype="FACTOR",
-        min=0.0,
-        max=1.0,
-        default=0.05,
     )
     candidates: IntProperty(
         name="Candidates", description="So many materials from seeds in a row, to choose one of them", min=1, max=8, default=1
@@ -96,7 +101,7 @@ class MaterialOptions:
     )
 
 
-OPTIONS = tuple(MaterialOptions.__annotations__)
+OPTIONS = (*GivenOptions.__annotations__, *MaterialOptions.__annotations__)
 """Their names."""
 
 

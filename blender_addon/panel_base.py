@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from .drawing import expected_seconds, fill
+from .drawing import draw_ability, fill
 
 
 def picture_of(context: bpy.types.Context) -> bpy.types.Image | None:
@@ -27,9 +27,10 @@ class Panel:
 
 
 class Task(Panel):
-    """A task: its picture, its button, its presets."""
+    """A task, as the engine names it: its picture, its button, its presets."""
 
     bl_options = {"DEFAULT_CLOSED"}
+    task = ""
     presets = None
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
@@ -45,15 +46,14 @@ class Task(Panel):
             self.layout.label(text=f"As shown: {picture.name}", icon="IMAGE_DATA")
         return picture
 
-    def draw_button(self, context, operator: str, text: str, icon: str, picture=None, needs_picture=True) -> None:
-        """The one large button of a task."""
+    def draw_button(self, context, operator: str, text: str, icon: str, picture=None, *, ready: bool = True, expected: str = ""):
+        """The one large button of a task, and below it how long it will take; a model that cannot do it leaves it grey.
+        Gives the button's properties."""
+        able = draw_ability(self.layout, context, self.task)
         row = self.layout.row()
-        row.scale_y = 1.4
-        row.enabled = picture is not None or not needs_picture
-        fill(row.operator(operator, text=text, icon=icon), context.scene.teamwork, picture)
-
-    def draw_expected(self, context, task: str, outputs=(), size=(0, 0), inputs: int = 1) -> None:
-        """How long it will take, as far as that is known."""
-        line = expected_seconds(context, task, outputs, size, inputs)
-        if line:
-            self.layout.label(text=line, icon="PREVIEW_RANGE")
+        row.scale_y, row.enabled = 1.4, able and ready
+        button = row.operator(operator, text=text, icon=icon)
+        fill(button, context.scene.teamwork, picture)
+        if able and ready and expected:
+            self.layout.label(text=expected, icon="PREVIEW_RANGE")
+        return button

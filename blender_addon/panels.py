@@ -9,7 +9,7 @@ import bpy
 
 from . import jobs, previews, recovery
 from .creation_panels import Inpaint, InpaintMaterial, Synthesize
-from .drawing import draw_model, draw_next_step, say
+from .drawing import draw_model, draw_next_step, expected_seconds, say
 from .engine import LINK
 from .history import made
 from .material_drawing import draw_candidates, draw_settings, expected, given_of
@@ -79,6 +79,7 @@ class _Material(Task):
     """A photo of a surface becomes a material"""
 
     bl_label = "Material from Photo"
+    task = "material"
     bl_options = set()
     presets = PRESETS["material"]
 
@@ -86,10 +87,8 @@ class _Material(Task):
         """Picture, settings, button; what has come of it."""
         picture, given = self.draw_picture(context), given_of(context.scene.teamwork)
         draw_settings(self.layout, context)
-        self.draw_button(context, "teamwork.material_from_image", "Make Material", "MATERIAL", picture, needs_picture=not given)
-        line = expected(context, picture)
-        if line:
-            self.layout.label(text=line, icon="PREVIEW_RANGE")
+        ready = {"ready": picture is not None or bool(given), "expected": expected(context, picture)}
+        self.draw_button(context, "teamwork.material_from_image", "Make Material", "MATERIAL", picture, **ready)
         draw_candidates(self.layout, context)
 
 
@@ -97,20 +96,21 @@ class _Decompose(Task):
     """A picture is taken apart into what it shows and how that is lit"""
 
     bl_label = "Decompose Image"
+    task = "decompose"
     presets = PRESETS["decompose"]
 
     def draw(self, context: bpy.types.Context) -> None:
         """Picture and button."""
         picture = self.draw_picture(context)
-        self.draw_button(context, "teamwork.decompose_image", "Decompose", "RENDERLAYERS", picture)
-        if picture is not None:
-            self.draw_expected(context, "decompose", (), tuple(picture.size))
+        line = expected_seconds(context, self.task, (), tuple(picture.size)) if picture else ""
+        self.draw_button(context, "teamwork.decompose_image", "Decompose", "RENDERLAYERS", picture, ready=bool(picture), expected=line)
 
 
 class _Render(Task):
     """The scene, rendered with few samples and shaded by the engine"""
 
     bl_label = "Neural Render"
+    task = "shade"
     presets = PRESETS["render"]
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -118,11 +118,11 @@ class _Render(Task):
         self.layout.use_property_split = True
         self.layout.prop(context.scene.teamwork, "view")
         self.layout.prop(context.scene.teamwork, "samples")
-        self.draw_button(context, "teamwork.neural_render", "Render", "RENDER_STILL", needs_picture=False)
         render = context.scene.render
         factor = render.resolution_percentage / 100.0
         size = int(render.resolution_x * factor), int(render.resolution_y * factor)
-        self.draw_expected(context, "shade", ("image",), size, inputs=6)
+        line = expected_seconds(context, self.task, ("image",), size, inputs=6)
+        self.draw_button(context, "teamwork.neural_render", "Render", "RENDER_STILL", expected=line)
 
 
 class _Advanced(Panel):

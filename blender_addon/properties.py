@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
-from .creation_options import InpaintOptions, SynthesisOptions
+from .creation_options import GivenDepthImage, InpaintOptions, SynthesisOptions
 from .engine import LINK
 from .material_options import GivenImages, MaterialOptions
 from .operators.neural_render import VIEWS
@@ -17,7 +17,9 @@ def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context
     return [model.name for model in LINK.welcome.models if typed in model.name] if LINK.welcome else []
 
 
-class TeamworkSettings(MaterialOptions, GivenImages, SynthesisOptions, InpaintOptions, bpy.types.PropertyGroup):
+class TeamworkSettings(
+    MaterialOptions, GivenImages, GivenDepthImage, SynthesisOptions, InpaintOptions, bpy.types.PropertyGroup
+):
     """The settings of the next job of each task."""
 
     picture: PointerProperty(name="Picture", description="The photo or image to work on", type=bpy.types.Image)

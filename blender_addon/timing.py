@@ -24,6 +24,11 @@ ALL = {
     "material": ("albedo", "roughness", "metalness", "normals", "height"),
     "decompose": ("albedo", "diffuseshading", "residual", "normals", "depth", "roughness", "metalness"),
 }
+MADE = {
+    True: ALL["material"],
+    False: ("image", "albedo", "roughness", "metalness", "normals", "depth", "diffuseshading"),
+}
+"""What is synthesized, by whether it is a surface, as far as the model can."""
 IN_PIECES = 4
 """A picture that tiles is seen in so many pieces."""
 LOOKS = {"shade": 8}
@@ -53,8 +58,15 @@ def work_of(
     asked = {DERIVED.get(name, name) for name in made}
     side = options.get("size") or LOOKS.get(task, 1) * model.native_size
     steps = options.get("steps") or model.default_steps
-    steps *= IN_PIECES if options.get("seamless") else 1
+    steps *= (IN_PIECES if options.get("seamless") else 1) * max(1, options.get("repeats") or 1)
     return Work.of(inputs + len(asked), steps, within(size, side), len(made), within(size, LARGEST_RESULT))
+
+
+def synthesized(surface: bool, model: ModelInfo) -> tuple[str, ...]:
+    """The channels that a model makes of its own; albedo and metalness also by way of diffuse and specular."""
+    gives = {name.removesuffix(".out") for name in model.teammates if name.endswith(".out")}
+    gives |= {"albedo", "metalness"} if {"diffuse", "specular"} <= gives else set()
+    return tuple(name for name in MADE[surface] if DERIVED.get(name, name) in gives)
 
 
 def within(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -76,6 +88,10 @@ class Timings:
         with contextlib.suppress(OSError, CredentialsError):
             private_folder(self._path.parent, 0o022)
             write_private(self._path, json.dumps(self._known) + "\n")
+
+    def forget(self) -> None:
+        """All of them, until more are noted."""
+        self._known.clear()
 
     def expected(self, key: str, work: Work) -> float | None:
         """Seconds; None if there was no such job yet."""

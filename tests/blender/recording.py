@@ -22,11 +22,11 @@ class Properties:
 class Layout:
     """Records texts, operators and properties in `drawn`, for itself and all its parts."""
 
-    def __init__(self, drawn: list | None = None) -> None:
-        self.drawn = [] if drawn is None else drawn
+    def __init__(self, drawn: list | None = None, enabled: bool = True) -> None:
+        self.drawn, self.enabled = [] if drawn is None else drawn, enabled
 
     def _part(self, *words, **settings) -> Layout:
-        return Layout(self.drawn)
+        return Layout(self.drawn, self.enabled)
 
     row = column = box = split = grid_flow = column_flow = _part
 
@@ -76,6 +76,7 @@ class Layout:
         module, function = name.split(".")
         rna = getattr(getattr(bpy.ops, module), function).get_rna_type()
         self.drawn.append(("operator", name))
+        self.drawn.append(("enabled", (rna.identifier, self.enabled)))
         made = Properties(rna)
         self.drawn.append(("button", made))
         return made
@@ -102,7 +103,7 @@ def draw(panel: str, where: SimpleNamespace) -> Layout:
     if kind.poll(where):
         owner = SimpleNamespace(layout=layout)
         for name in dir(kind):
-            if name.startswith(("draw_", "_draw")) or name == "presets":
+            if name.startswith(("draw_", "_draw")) or name in ("presets", "task"):
                 member = getattr(kind, name)
                 setattr(owner, name, member.__get__(owner) if callable(member) and not isinstance(member, type) else member)
         if hasattr(kind, "draw_header_preset"):
