@@ -77,8 +77,8 @@ def draw_ability(layout: bpy.types.UILayout, context: bpy.types.Context, task: s
     if model is None or task in model.tasks:
         return True
     able = [each.name for each in LINK.welcome.models if task in each.tasks]
-    others = f": choose the model {' or '.join(able)}" if able else ", nor can any other model of this engine: add one that can"
-    say(layout, context, f"{model.title} cannot {ABILITIES[task]}{others}.", "INFO")
+    others = f": choose {' or '.join(able)}" if able else ", nor can any other model of this engine: add one that can"
+    say(layout, context, f"The model {model.name} cannot {ABILITIES[task]}{others}.", "INFO")
     return False
 
 

@@ -46,10 +46,10 @@ def render_channels(
     samples: int = 4,
     resolution: tuple[int, int] | None = None,
     denoise: bool = False,
-    view: View | None = None,
+    view: View | bpy.types.Object | None = None,
 ) -> dict[str, ChannelImage]:
-    """G-buffers of what the scene's camera sees, or a `view`: image (as noisy as `samples` make it), albedo, roughness, metalness,
-    normals (camera space, OpenGL) and depth (metres, 1e10 where there is no surface).
+    """G-buffers of what the scene's camera sees, or another one, or a `view`: image (as noisy as `samples` make it), albedo,
+    roughness, metalness, normals (camera space, OpenGL) and depth (metres, 1e10 where there is no surface).
 
     `resolution` is (width, height), by default the scene's. Raises `PassError` when there is no camera, or the render
     settings are ones that have no channels (stereo).
@@ -105,7 +105,7 @@ def camera_normals(world: np.ndarray, camera_matrix) -> np.ndarray:
 
 
 def _render(
-    scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...], view: View | None = None
+    scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...], view: View | bpy.types.Object | None = None
 ) -> tuple[dict[str, np.ndarray], Matrix]:
     """The passes, and where the camera stood."""
     with _copied(scene) as copy, _seen(copy, view):
@@ -119,9 +119,10 @@ def _render(
 
 
 @contextmanager
-def _seen(scene: bpy.types.Scene, view: View | None) -> Iterator[None]:
-    """The scene's own camera, or one in its place that sees what a viewport shows."""
-    if view is None:
+def _seen(scene: bpy.types.Scene, view: View | bpy.types.Object | None) -> Iterator[None]:
+    """The scene's own camera, another one, or one in its place that sees what a viewport shows."""
+    if not isinstance(view, View):
+        scene.camera = view or scene.camera
         yield
         return
     render = scene.render
@@ -135,6 +136,8 @@ def check(scene: bpy.types.Scene) -> None:
     """Raises `PassError` where a scene has no channels: no camera, stereo, a panoramic camera."""
     if scene.camera is None:
         raise PassError(f"The scene {scene.name} has no camera: add one, and make it the active camera.")
+    if scene.camera.type != "CAMERA":
+        raise PassError(f"{scene.camera.name}, through which the view looks, is no camera: choose one.")
     if scene.render.use_multiview:
         raise PassError("Stereoscopy is on: turn it off under Output Properties, Stereoscopy.")
     if scene.camera.data.type == "PANO":

@@ -26,20 +26,30 @@ class View:
     clip: tuple[float, float]
 
 
-def shown(area: bpy.types.Area | None) -> View | None:
-    """What a viewport shows; None when it looks through the scene's camera, or the area is no viewport."""
+def shown(area: bpy.types.Area | None) -> View | bpy.types.Object | None:
+    """What a viewport shows; the object that it looks through, if it looks through one; None if the area is no viewport."""
     space = area.spaces.active if area is not None and area.type == "VIEW_3D" else None
     seen = space.region_3d if space is not None else None
-    if seen is None or seen.view_perspective == "CAMERA":
+    if seen is None:
         return None
-    region = next(each for each in area.regions if each.type == "WINDOW")
+    if seen.view_perspective == "CAMERA":
+        return space.camera if space.use_local_camera else bpy.context.scene.camera
+    regions = [each for each in area.regions if each.type == "WINDOW"]
+    region = next((each for each in regions if each.data == seen), regions[0])  # four of them, if the view is split so
     orthographic = seen.view_perspective == "ORTHO"
     longer = HALF_SENSOR / space.lens * (seen.view_distance if orthographic else 1.0)
     sides = max(region.width, region.height, 1)
     half = longer * region.width / sides, longer * region.height / sides
+    return View(_matrix(space), half, orthographic, (space.clip_start, space.clip_end))
+
+
+def _matrix(space: bpy.types.SpaceView3D) -> Matrix:
+    """Where a viewport looks from. One that is locked to an object or the cursor turns around that, as it was last drawn."""
+    seen = space.region_3d
+    if space.lock_object is not None or space.lock_cursor:
+        return seen.view_matrix.inverted()
     turned = Matrix.Translation(seen.view_location) @ seen.view_rotation.to_matrix().to_4x4()
-    matrix = turned @ Matrix.Translation((0.0, 0.0, seen.view_distance))
-    return View(matrix, half, orthographic, (space.clip_start, space.clip_end))
+    return turned @ Matrix.Translation((0.0, 0.0, seen.view_distance))
 
 
 @contextmanager

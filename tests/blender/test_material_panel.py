@@ -48,7 +48,7 @@ def test_the_panel_tells_what_the_model_can_use(photo, tmp_path):  # noqa: F811
     settings.capture = "FLASH"
     settings.given_albedo = bpy.data.images[opened(tmp_path, "paint.png", np.full((16, 24, 3), 128, np.uint8))]
     text = " ".join(panel().of("label"))
-    assert "no heed of the flash" in text and "does not look at your albedo" in text and "Maps You Have (1)" in text
+    assert "no heed of the flash" in text and "does not look at your Base Color" in text and "Maps You Have (1)" in text
     assert "fov" in panel().of("prop")
     settings.model, settings.capture, settings.given_albedo = "flash", "AMBIENT", None
     text = " ".join(panel().of("label"))

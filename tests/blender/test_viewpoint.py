@@ -71,11 +71,20 @@ def test_a_view_gives_the_channels_of_a_camera_there(lit):
         assert np.allclose(made[name].data, expected[name].data, atol=1e-3), name
 
 
-def test_a_viewport_that_looks_through_the_camera_is_the_camera(lit):
+def test_a_viewport_that_looks_through_a_camera_is_that_camera(lit):
     area = viewport()
-    looking_down(lit)
-    area.spaces.active.region_3d.view_perspective = "CAMERA"
-    assert viewpoint.shown(area) is None and viewpoint.shown(None) is None
+    camera, space = looking_down(lit), area.spaces.active
+    space.region_3d.view_perspective = "CAMERA"
+    assert viewpoint.shown(area) == camera and viewpoint.shown(None) is None
+    space.use_local_camera = True
+    other = space.camera = add(lit, "Other", bpy.data.cameras.new("Other"), (0.0, 0.0, 50.0))
+    assert viewpoint.shown(area) == other, "the viewport has one of its own"
+    before = snapshot(lit)
+    far = passes.render_channels(lit, samples=1, view=other)["depth"].data
+    assert far[12, 16, 0] == pytest.approx(50.0, abs=0.01) and snapshot(lit) == before and lit.camera == camera
+    space.camera = bpy.data.objects["Sun"]
+    with pytest.raises(passes.PassError, match="Sun, through which the view looks, is no camera"):
+        passes.render_channels(lit, samples=1, view=viewpoint.shown(area))
 
 
 def test_without_a_camera_the_viewport_is_rendered(lit):
