@@ -27,57 +27,16 @@ from .errors import TaskError
 from .failures import explain
 from .logs import about, set_up_logging
 from .memory import system_memory
+from .pace import Pace, PreviewBudget, kind_of
 from .worker_link import TO_WORKER, Orders, WorkerState
 
 log = logging.getLogger("engine_server.worker")
 
-PREVIEW_INTERVAL = 0.5
-PREVIEW_SHARE = 0.04
-"""Of a job's time, for previews."""
 PREVIEW_GAMMA = 2.2
 
 
 class _Stopped(Exception):
     """The job was cancelled; raised inside a task's step."""
-
-
-class Pace:
-    """How long the rest of a job takes, from its steps so far. The time before the first step is loading, and left out."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
-
-    def seconds_left(self, step: int, total: int, now: float) -> float | None:
-        """Seconds until step `total`, where step `step` has ended at `now`; None after the very first step."""
-        if self._first is None:
-            self._first = now, step
-        started, first = self._first
-        return (now - started) / (step - first) * (total - step) if step > first else None
-
-
-class PreviewBudget:
-    """When the next preview may be made, so that all of them take `PREVIEW_SHARE` of the time. Times are seconds of one clock.
-
-    `cost` is what the last one took, also that of an earlier job; the very first one of a worker is a guess.
-    """
-
-    def __init__(self) -> None:
-        self.cost = 0.0
-        self._started = self._last = self._spent = 0.0
-
-    def begin(self, now: float) -> None:
-        """A job begins to compute."""
-        self._started, self._last, self._spent = now, now - PREVIEW_INTERVAL, 0.0
-
-    def allows(self, now: float, left: float | None) -> bool:
-        """Is it time for one, with so many seconds left of the job? One that would be gone at once is never made."""
-        affordable = self._spent + self.cost <= PREVIEW_SHARE * (now - self._started)
-        return affordable and now - self._last >= PREVIEW_INTERVAL and (left is None or left > PREVIEW_INTERVAL)
-
-    def made(self, began: float, ended: float) -> None:
-        """One was made in this time."""
-        self.cost = ended - began
-        self._spent, self._last = self._spent + self.cost, began
 
 
 class Worker:
@@ -155,7 +114,7 @@ class _Steps:
 
     def __init__(self, worker: Worker, job: Submit) -> None:
         self._worker, self._job, self._pace = worker, job, Pace()
-        worker.previews.begin(time.monotonic())
+        worker.previews.begin(time.monotonic(), kind_of(job))
 
     def on_step(self, step: int, total: int, preview: Callable[[], np.ndarray]) -> None:
         """Step `step` of `total` is done; `preview()` is display-encoded, H x W x 3 in 0..1. Raises `_Stopped`."""

@@ -86,8 +86,7 @@ class Shell:
 
     def __call__(self, *words: str, **more: str) -> tuple[int, str]:
         """Run the command: its exit code and all that it said."""
-        process = self.start(*words, **more)
-        return process.returncode if process.poll() is not None else ended(process)
+        return ended(self.start(*words, **more))
 
 
 def ended(process: subprocess.Popen) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from blender_addon.wire import Failed, Result
-from engine_server.worker import PREVIEW_SHARE, PreviewBudget
+from engine_server.pace import KINDS_KEPT, PREVIEW_SHARE, PreviewBudget, kind_of
 
 from .conftest import end_of, submit, wait_for
 
@@ -25,11 +25,40 @@ def test_a_result_that_nobody_fetches_has_its_time(launch):
 def test_previews_keep_to_their_share_of_the_time(step, cost):
     """Two hundred steps of some seconds each, with a preview whenever there may be one; a first job has told what one costs."""
     budget, now, spent, made = PreviewBudget(), 0.0, 0.0, 0
+    budget.begin(now, "kind")
     budget.made(0.0, cost)
-    budget.begin(now)
+    budget.begin(now, "kind")
     for left in range(199, -1, -1):
         now += step
         if budget.allows(now, left * step):
             budget.made(now, now + cost)
             now, spent, made = now + cost, spent + cost, made + 1
     assert made > 0 and spent <= PREVIEW_SHARE * now
+
+
+def first_after(budget: PreviewBudget, kind: str) -> float:
+    """The step, of a tenth of a second each, after which a job of an hour has its first preview; it is not made."""
+    budget.begin(0.0, kind)
+    return next(step for step in range(1, 36_000) if budget.allows(step / 10, 3600.0 - step / 10))
+
+
+def test_a_dear_preview_is_no_measure_for_others():
+    """Neither for those of another kind of job nor, where it was the first in its process, for those of its own."""
+    budget = PreviewBudget()
+    assert first_after(budget, "large") == 1
+    budget.made(1.0, 9.0)
+    assert first_after(budget, "small") == 1 and first_after(budget, "large") == 2000
+    budget.made(200.0, 200.1)
+    assert first_after(budget, "large") == 25
+    budget.made(3.0, 11.0)
+    assert first_after(budget, "large") == 25
+
+
+def test_kinds_of_jobs_are_told_apart_and_forgotten_in_the_end():
+    small, large = submit("a", "material"), submit("b", "material", width=512)
+    assert kind_of(small) == kind_of(submit("c", "material", seed=4)) != kind_of(large)
+    budget = PreviewBudget()
+    for kind in range(2 * KINDS_KEPT):
+        budget.begin(0.0, kind)
+        budget.made(0.0, 1.0)
+    assert first_after(budget, 0) == 1 and first_after(budget, 2 * KINDS_KEPT - 1) == 250

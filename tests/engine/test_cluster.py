@@ -110,7 +110,9 @@ def test_two_at_once_with_progress_and_previews_and_a_cancel_within_a_step(clust
     with cluster.client() as client:
         for name in ("left", "right"):
             client.submit(submit(name, steps=1000, seconds_per_step=0.1))
-        seen = {name: until(client, Progress, name) for name in ("left", "right")}
+        seen: dict[str, Progress] = {}
+        while len(seen) < 2:
+            seen.setdefault((news := until(client, Progress)).job_id, news)
         assert all(progress.preview is not None for progress in seen.values())
         started = time.monotonic()
         client.cancel("left")

@@ -17,7 +17,7 @@ from engine_server.runner import TaskRunner
 from engine_server.tasks import TASKS
 from tests.core.tiny import tiny_adapter
 
-from .conftest import ALL, everything_until, picture, submit
+from .conftest import ALL, end_of, everything_until, picture, submit, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,23 @@ def test_a_model_shows_its_work_while_it_works(client):
     assert seen[0].stage == "loading" and seen[0].total == 0
     steps = [(p.step, p.total) for p in seen[1:]]
     assert steps == [(i, 8) for i in range(1, 9)] and any(p.seconds_left is not None for p in seen)
-    preview = next(p.preview for p in seen if p.preview is not None)
+
+
+def test_a_model_shows_what_it_has_made_so_far(client):
+    """In a job that takes some seconds: what would be gone at once, or take too much of a job's time, is not shown."""
+    client.submit(submit("p2", "material", ("albedo",), steps=1000))
+    previews: list[ChannelImage] = []
+
+    def shown() -> bool:
+        news = client.poll(1.0)
+        previews.extend([news.preview] if isinstance(news, Progress) and news.preview is not None else [])
+        return bool(previews)
+
+    wait_for(shown)
+    client.cancel("p2")
+    assert isinstance(end_of(client, "p2"), Cancelled)
+    client.acknowledge("p2")
+    preview = previews[0]
     assert preview.space == "scene-linear" and preview.data.shape[2] == 3
     assert np.isfinite(preview.data).all() and preview.data.min() >= 0 and preview.data.max() <= 1
 
