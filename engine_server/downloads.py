@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 
 from blender_addon.wire import Cancelled, Failed, Message, Progress, Result, encode
 
+from .logs import take_over
 from .process import python_path
 from .queue import RUNNING, Job
 
@@ -54,9 +55,10 @@ class Downloads:
                 [sys.executable, "-m", "engine_server.hub.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=sys.stderr.fileno(),
+                stderr=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": python_path()},
             )
+            take_over(self._process.stderr, job.job_id)
             self._process.stdin.write(json.dumps({"name": job.model, "offline": self._offline}).encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:

@@ -68,13 +68,21 @@ def _file_handler(file: Path) -> RotatingFileHandler:
     return RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
 
 
-def take_over(stream: BinaryIO) -> None:
-    """Put the lines that another process writes into this one's log, from a thread, until the stream ends."""
-    threading.Thread(target=_relay, args=(stream,), name="worker-log", daemon=True).start()
+def take_over(stream: BinaryIO, job_id: str | None = None) -> threading.Thread:
+    """Put the lines that another process writes into this one's log, from a thread, until the stream ends.
+
+    Workers' lines have time, process, level and job in them, and stay as they are. Those of a process that knows nothing of that
+    are given them: they are warnings of ours about `job_id`.
+    """
+    relay = threading.Thread(target=_relay, args=(stream, job_id), name="log", daemon=True)
+    relay.start()
+    return relay
 
 
-def _relay(stream: BinaryIO) -> None:
-    log = logging.getLogger(WORKERS)
-    with stream:
+def _relay(stream: BinaryIO, job_id: str | None) -> None:
+    log, level = logging.getLogger(WORKERS), logging.CRITICAL  # the worker has judged its lines' levels
+    if job_id is not None:
+        log, level = logging.getLogger(__name__), logging.WARNING
+    with stream, about(job_id or ""):
         for line in stream:
-            log.log(logging.CRITICAL, "%s", line.decode("utf-8", "replace").rstrip())  # the worker has judged its level
+            log.log(level, "%s", line.decode("utf-8", "replace").rstrip())

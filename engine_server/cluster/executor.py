@@ -15,6 +15,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from .. import __version__
+from ..logs import take_over
 from ..process import python_path
 from ..settings import Settings
 from ..worker_link import Orders
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 CONNECT_LIMIT = 60.0
 CLOSE_LIMIT = 15.0
 RETRY_SECONDS = 5.0
+RELAY_LIMIT = 2.0
 VARIABLES = ("TEAMWORK_MODELS", "TEAMWORK_HOME", "HF_HOME", "HF_HUB_OFFLINE")
 """What workers need to know of the server's environment to find models."""
 
@@ -80,10 +82,11 @@ class RayActors:
             [sys.executable, "-m", "engine_server.cluster.agent"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=sys.stderr.fileno(),
+            stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": python_path()},
             start_new_session=True,  # Ctrl-C reaches the whole terminal; the server decides what ends
         )
+        self._relay = take_over(self._agent.stderr)
         threading.Thread(target=self._listen, args=(self._agent, self._lines), name="cluster", daemon=True).start()
         wanted = {"address": self._settings.cluster, "device": "".join(self._settings.devices), "version": __version__}
         variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
@@ -113,7 +116,8 @@ class RayActors:
                 self._take(said)
                 if "ready" in said:
                     return said["ready"]
-            raise ClusterError(f"The connection to the Ray cluster {self._settings.cluster} broke off; what is above tells more.")
+            self._relay.join(RELAY_LIMIT)  # what it said last is the reason
+            raise ClusterError(f"The connection to the Ray cluster {self._settings.cluster} broke off; the engine's log tells more.")
         self._agent.kill()
         raise ClusterError(
             f"The Ray cluster {self._settings.cluster} did not answer within {CONNECT_LIMIT:.0f} s: see with `ray status` on this"

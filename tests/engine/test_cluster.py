@@ -34,9 +34,11 @@ LONG = 11
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, models):
-    """An engine with two actors on this computer."""
-    home = tmp_path_factory.mktemp("cluster") / "home"
-    engine = Engine(home, models, "--cluster", "local", "--workers", "2", "--device", "cpu")
+    """An engine with two actors on this computer; `log` is the file that it was told to log to."""
+    folder = tmp_path_factory.mktemp("cluster")
+    words = ("--cluster", "local", "--workers", "2", "--device", "cpu", "--log", str(folder / "engine.log"))
+    engine = Engine(folder / "home", models, *words)
+    engine.log = folder / "engine.log"
     yield engine
     engine.stop()
 
@@ -120,6 +122,13 @@ def test_two_at_once_with_progress_and_previews_and_a_cancel_within_a_step(clust
         assert until(client, Progress, "right").seconds_left > 10
         client.cancel("right")
         assert isinstance(end_of(client, "right"), Cancelled)
+
+
+def test_what_actors_log_is_in_the_engines_log_alone(cluster):
+    with cluster.client() as client:
+        client.run(submit("logged"))
+    assert exists(worker_of(cluster, "logged"))
+    assert cluster.home.with_suffix(".log").read_text().splitlines() == [f"ready {cluster.address}"]
 
 
 def test_mistakes_have_the_same_sentences_and_unloading_ends_the_actors(cluster, shared):

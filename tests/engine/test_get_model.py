@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,18 @@ def test_a_fetching_job_that_cannot_be_done_fails_with_the_hubs_code(models, eng
                 assert caught.value.code == code
             else:
                 assert client.run(Submit(f"get-{name}", "get-model", name, {}, (), {})).info["bytes"] > 0
+
+
+def test_what_fetching_says_is_in_the_log_with_its_job(models, launch, hub, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for name, value in models.variables.items():
+        monkeypatch.setenv(name, value)
+    hub.cut, hub.cuts = 1_000_000, 1
+    engine, log = launch("--log", str(tmp_path / "engine.log")), tmp_path / "engine.log"
+    with engine.client() as client:
+        client.run(Submit("get", "get-model", "big", {}, (), {}), timeout=60)
+    wait_for(lambda: re.search(r"^20\S+ \S+ \d+ WARNING \[get\] .*Error while downloading", log.read_text(), re.M))
+    assert engine.log.read_text().splitlines() == [f"ready {engine.address}"]
 
 
 def test_an_engine_that_is_offline_fetches_nothing(models, launch, hub, monkeypatch):
