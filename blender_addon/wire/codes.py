@@ -5,7 +5,7 @@ from __future__ import annotations
 
 CODES: dict[str, str] = {
     "bad-message": "the message breaks a rule or a limit of the protocol",
-    "version-mismatch": "the two ends speak different versions of the protocol",
+    "version-mismatch": "the two ends speak different versions of the protocol, or are of different releases",
     "queue-full": "as many jobs wait as the engine accepts, or their inputs fill the memory set aside for them",
     "unknown-task": "the engine has no task of that name",
     "unknown-model": "the engine has no model of that name",

@@ -4,7 +4,7 @@
     WireError
       |-- CredentialsError     a key is missing, malformed, or readable by others
       |-- EngineSilent         nobody answers: not running, not reachable, ended, or our key is not listed
-      |-- VersionMismatch      the two ends speak different versions of the protocol
+      |-- VersionMismatch      the two ends speak different versions of the protocol, or are of different releases
       |-- ProtocolError        a message breaks a rule or a limit of the protocol
       |-- JobFailed            the job ended with a code and a sentence
       '-- JobCancelled         the job ended because somebody cancelled it
@@ -26,7 +26,10 @@ class EngineSilent(WireError):
 
 
 class VersionMismatch(WireError):
-    """The other end speaks version `theirs` of the protocol, this end `ours`. `request` is the message's number, if known."""
+    """The other end speaks version `theirs` of the protocol, this end `ours`; both may be the same, with other messages.
+
+    `request` is the message's number, if known.
+    """
 
     def __init__(self, sentence: str, *, theirs: int = 0, ours: int = 0, request: int | None = None) -> None:
         super().__init__(sentence)

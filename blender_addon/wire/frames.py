@@ -20,6 +20,7 @@ from .image import DTYPES, ChannelImage, check_image
 from .limits import MAGIC, MAX_ARRAYS, MAX_BUFFER_BYTES, MAX_COUNT, MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, PROTOCOL
 from .messages import Message, Registry, type_name
 from .schema import build, fields_of, plain
+from .versions import mismatch, other_entries, other_message
 
 Buffer = bytes | memoryview
 
@@ -62,7 +63,8 @@ def decode(frames: Sequence[Any], registry: Registry) -> Envelope:
     """The message in `frames` (bytes, or anything with a buffer), which must be of a type in `registry`.
 
     Images come as float32; those sent as float32 are read-only views into the frames. Raises `VersionMismatch` if the
-    sender speaks another version, `ProtocolError` for anything else that is not exactly as `PROTOCOL.md` says.
+    sender speaks another version or knows other messages, `ProtocolError` for anything else that is not exactly as
+    `PROTOCOL.md` says.
     """
     views = [memoryview(frame) for frame in frames]
     _check_sizes([view.nbytes for view in views])
@@ -73,7 +75,7 @@ def decode(frames: Sequence[Any], registry: Registry) -> Envelope:
     _check_version(header.get("protocol"), request, registry.sender)
     try:
         return Envelope(_message(header, views[2:], registry), request, header["body"])
-    except ProtocolError as error:
+    except (ProtocolError, VersionMismatch) as error:
         error.request = request
         raise
 
@@ -128,34 +130,33 @@ def _check_version(theirs: Any, request: int | None, sender: str) -> None:
         raise VersionMismatch(mismatch(sender, theirs, PROTOCOL), theirs=theirs, ours=PROTOCOL, request=request)
 
 
-def mismatch(sender: str, theirs: int, ours: int) -> str:
-    """The sentence for two ends of different versions; it names the one to update."""
-    engine, client = (theirs, ours) if sender == "engine" else (ours, theirs)
-    older = "the engine" if engine < client else "the add-on in Blender"
-    return f"The engine speaks version {engine} of the Teamwork protocol and this client version {client}: update {older}."
-
-
 def _message(header: dict[str, Any], buffers: list[memoryview], registry: Registry) -> Message:
     if header.keys() != {"protocol", "type", "request", "body"}:
         raise ProtocolError("The header's entries are not exactly protocol, type, request and body.")
-    kind = registry.kinds.get(header["type"]) if isinstance(header["type"], str) else None
+    if not isinstance(header["type"], str):
+        raise ProtocolError("The message's type is not a string.")
+    kind = registry.kinds.get(header["type"])
     if kind is None:
-        raise ProtocolError(f"The message's type is not known here; expected one of {', '.join(registry.kinds)}.")
+        raise _other_release(other_message(registry.sender, header["type"]))
     unused = dict(enumerate(buffers))
-    message = build(kind, header["body"], header["type"], lambda *leaf: _leaf(*leaf, unused))
+    message = build(kind, header["body"], header["type"], lambda *leaf: _leaf(*leaf, unused, registry.sender))
     if unused:
         raise ProtocolError(f"The message has {len(unused)} buffers that no image uses.")
     return message
 
 
-def _leaf(kind: type, body: dict[str, Any], where: str, buffers: dict[int, memoryview]) -> Any:
+def _other_release(sentence: str) -> VersionMismatch:
+    return VersionMismatch(sentence, theirs=PROTOCOL, ours=PROTOCOL)
+
+
+def _leaf(kind: type, body: dict[str, Any], where: str, buffers: dict[int, memoryview], sender: str) -> Any:
     expected = fields_of(kind) if kind is not ChannelImage else dict.fromkeys(("dtype", "shape", "space", "buffer"))
     if body.keys() != expected.keys():
-        raise ProtocolError(f"{where} must have exactly the entries {', '.join(expected) or '(none)'}.")
+        raise _other_release(other_entries(sender, where, body.keys() - expected, expected.keys() - body))
     if kind is ChannelImage:
         return _image(body, where, buffers)
     values = {
-        name: build(hint, body[name], f"{where}.{name}", lambda *leaf: _leaf(*leaf, buffers))
+        name: build(hint, body[name], f"{where}.{name}", lambda *leaf: _leaf(*leaf, buffers, sender))
         for name, hint in expected.items()
     }
     return kind(**values)
