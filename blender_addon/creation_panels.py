@@ -132,8 +132,9 @@ class InpaintMaterial(Task):
     def draw(self, context: bpy.types.Context) -> None:
         """Material, mask, button."""
         material, maps = _active_maps(context)
-        name = f"{material.name}, {len(maps)} maps" if material else "Choose an object with a material"
-        self.layout.label(text=name, icon="MATERIAL")
+        count = f"{len(maps)} map{'s' if len(maps) > 1 else ''}" if maps else "no image maps to fill in"
+        name = f"{material.name}: {count}" if material else "Choose an object with a material"
+        say(self.layout, context, name, "MATERIAL")
         draw_mask(self.layout, context, of_material=True, picture=None)
         line = expected_inpainting(context, self.task, maps)
         button = self.draw_button(

@@ -35,7 +35,7 @@ def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon:
     column = layout.column(align=True)
     column.scale_y = 0.85
     for number, line in enumerate(textwrap.wrap(text, letters, break_on_hyphens=False)):
-        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
+        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1", translate=False)
 
 
 def draw_next_step(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

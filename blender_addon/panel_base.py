@@ -30,6 +30,7 @@ class Task(Panel):
     """A task, as the engine names it: its picture, its button, its presets."""
 
     bl_options = {"DEFAULT_CLOSED"}
+    bl_translation_context = "Teamwork"  # Blender's own word for Inpaint, say, means to paint
     task = ""
     presets = None
 

@@ -66,7 +66,7 @@ class _Jobs(Panel):
             self._draw_job(self.layout.box(), job)
 
     def _draw_job(self, box: bpy.types.UILayout, job: jobs.Job) -> None:
-        box.label(text=job.title, icon="TIME")
+        box.label(text=job.title, icon="TIME", translate=False)
         icon = previews.icon_of(job.job_id)
         if icon:
             box.template_icon(icon_value=icon, scale=6.0)
@@ -115,7 +115,7 @@ class _Render(Task):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Samples and button."""
-        self.layout.use_property_split = True
+        self.layout.use_property_split, self.layout.use_property_decorate = True, False
         self.layout.prop(context.scene.teamwork, "view")
         self.layout.prop(context.scene.teamwork, "samples")
         render = context.scene.render
@@ -133,7 +133,7 @@ class _Advanced(Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Seed, steps, size."""
-        self.layout.use_property_split = True
+        self.layout.use_property_split, self.layout.use_property_decorate = True, False
         for name in ADVANCED:
             self.layout.prop(context.scene.teamwork, name)
 
@@ -164,7 +164,7 @@ class _Results(Panel):
         datablock = each.datablock
         if datablock is None:
             return
-        row.label(text=datablock.name, icon_value=row.icon(datablock))
+        row.label(text=datablock.name, icon_value=row.icon(datablock), translate=False)  # a name may be a word that Blender knows
         again = row.row(align=True)
         again.enabled = bool(each.operator)
         again.operator("teamwork.regenerate", text="", icon="FILE_REFRESH").job = each.job_id

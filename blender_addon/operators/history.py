@@ -84,7 +84,7 @@ class TEAMWORK_OT_show_settings(bpy.types.Operator):
         for line in describe(made):
             row = self.layout.split(factor=0.4)
             row.label(text=line[0])
-            row.label(text=line[1])
+            row.label(text=line[1], translate=False)
         self.layout.operator("teamwork.use_settings", icon="COPYDOWN").job = self.job
 
     @spoken

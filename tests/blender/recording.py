@@ -34,7 +34,7 @@ class Layout:
         """A section, open."""
         return Layout(self.drawn), Layout(self.drawn)
 
-    def label(self, text: str = "", icon: str = "NONE", icon_value: int = 0) -> None:
+    def label(self, text: str = "", icon: str = "NONE", icon_value: int = 0, translate: bool = True) -> None:
         """A text."""
         assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items.keys()
         self.drawn.append(("label", text))

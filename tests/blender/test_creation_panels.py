@@ -146,5 +146,5 @@ def test_no_file_is_read_to_know_how_long_a_material_takes(photo, cube):
     bpy.context.scene.teamwork.model = "tiny"
     maps = materials.maps_of(cube.active_material)
     drawn = shown(MEND)
-    assert f"{cube.active_material.name}, 5 maps" in drawn.of("label")
+    assert f"{cube.active_material.name}: 5 maps" in drawn.of("label")
     assert not any(image.has_data for image in maps.values())

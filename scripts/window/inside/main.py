@@ -13,10 +13,17 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from scripts.window.inside import failing, jobs, panels, render  # noqa: E402
+from scripts.window.inside import failing, jobs, languages, panels, render, view  # noqa: E402
 from scripts.window.inside.stage import Stage  # noqa: E402
 
-PARTS = {"panels": panels.play, "jobs": jobs.play, "render": render.play, "failing": failing.play}
+PARTS = {
+    "panels": panels.play,
+    "jobs": jobs.play,
+    "view": view.play,
+    "languages": languages.play,
+    "render": render.play,
+    "failing": failing.play,
+}
 
 
 def install(job: dict) -> None:

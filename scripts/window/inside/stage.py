@@ -7,7 +7,8 @@ import importlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -106,6 +107,26 @@ class Stage:
             if name in self.part("panels").TASKS:
                 panel.bl_options = set() if name in tasks else {"DEFAULT_CLOSED"}
             bpy.utils.register_class(panel)
+
+    @contextmanager
+    def panels_alone(self, editor: str, *tasks: str) -> Iterator[None]:
+        """Meanwhile an editor's Teamwork tab shows these tasks' panels alone, and open, whatever it showed before."""
+        prefix = f"TEAMWORK_PT_{editor}_"
+        panels = [each for each in self.part("panels").CLASSES if each.__name__.startswith(prefix)]
+        chosen = [each for each in panels if each.__name__.removeprefix(prefix) in tasks]
+        body = {"bl_options": set(), "bl_parent_id": ""}
+        shown = [type(f"{each.__name__}_alone", (each,), {**body, "bl_idname": f"{each.bl_idname}_alone"}) for each in chosen]
+        for panel in reversed(panels):
+            bpy.utils.unregister_class(panel)
+        for panel in shown:
+            bpy.utils.register_class(panel)
+        try:
+            yield
+        finally:
+            for panel in shown:
+                bpy.utils.unregister_class(panel)
+            for panel in panels:
+                bpy.utils.register_class(panel)
 
     def redraw(self) -> Waits:
         """Have everything drawn, and panels that slide open or shut come to rest."""
