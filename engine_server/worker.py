@@ -25,6 +25,7 @@ from .device import device_memory, limit_memory
 from .diagnostics import echo
 from .errors import TaskError
 from .failures import explain
+from .importing import uncollected
 from .logs import about, set_up_logging
 from .memory import system_memory
 from .pace import Pace, PreviewBudget, kind_of
@@ -95,7 +96,8 @@ class Worker:
 
     def _tasks(self):
         if self._runner is None:
-            from .runner import TaskRunner  # imports torch, which takes seconds
+            with uncollected():
+                from .runner import TaskRunner  # imports torch, which takes seconds
 
             self._runner = TaskRunner(self._device, self._warm_bytes)
         return self._runner

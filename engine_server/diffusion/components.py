@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from ..importing import uncollected
 from ..teamwork.config import TeamError
 from .base import Base
 from .flux import Flux
@@ -107,6 +108,7 @@ class Source:
         """The scheduler."""
         return self._class("scheduler")[0].from_pretrained(self.place, subfolder="scheduler", revision=self.revision)
 
+    @uncollected()  # diffusers imports a class with all that it needs when it is first asked for
     def _class(self, subfolder: str, known: tuple[str, ...] = ()) -> tuple[type, Mapping]:
         """The diffusers class that a subfolder's configuration names, and that; raises `TeamError` if none of `known`."""
         loader = diffusers.DDIMScheduler if subfolder == "scheduler" else diffusers.AutoencoderKL  # for file names only

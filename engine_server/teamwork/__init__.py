@@ -39,6 +39,9 @@ def load_team(
 
     Raises `TeamError` with one sentence that says what is wrong.
     """
-    from ..diffusion.loading import load_team as load  # diffusers is needed here only, never by the method itself
+    from ..importing import uncollected
+
+    with uncollected():
+        from ..diffusion.loading import load_team as load  # diffusers is needed here only, never by the method itself
 
     return load(base, adapter, device, dtype, **options)
