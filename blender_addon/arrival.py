@@ -15,12 +15,15 @@ import bpy
 
 from . import images
 from .job import Job
+from .rewriting import Rewriting
 from .session import Session
 from .target import Target
 from .wire import Result
 
-IN_IMAGES = ("material", "decompose", "synthesize", "shade")
-"""Tasks that make one image of each channel, as it comes."""
+IN_IMAGES = ("material", "decompose", "synthesize", "shade", "inpaint")
+"""Tasks that make one image of each channel."""
+PATIENCE = 0.002
+"""Seconds that one turn waits for another thread."""
 
 
 class Arrival:
@@ -30,20 +33,38 @@ class Arrival:
         self.job, self.result, self.session = job, result, session
         self._channels = deque(result.outputs if job.submit.task in IN_IMAGES else ())
         self._total = len(self._channels)
+        self._copies: dict[str, Target] = getattr(job.land, "keywords", {}).get("old") or {}
+        self._copy: Rewriting | None = None
 
     def step(self) -> bool:
-        """Make the next image; False if there is nothing left to be made ahead."""
+        """Make the next image, or wait a little for it; False if there is nothing left to be made ahead."""
         if not self._channels:
             return False
         with suppress(Exception):  # out of memory, say: the landing meets the same, and tells
-            self._make(self._channels.popleft())
+            if not self._made():
+                return True
+        self._channels.popleft()
+        self._copy = None
         done = self._total - len(self._channels)
         self.job.line, self.job.factor = f"Unpacking {done}/{self._total}", done / self._total
         return True
 
-    def _make(self, channel: str) -> None:
-        image = images.create(f"{self.job.title} {channel}", self.result.outputs[channel].data, channel)
+    def _made(self) -> bool:
+        """Is the image of the next channel there? It takes several turns if it is a copy of another one."""
+        channel, title = self._channels[0], f"{self.job.title} {self._channels[0]}"
+        values, original = self.result.outputs[channel].data, self._original(channel)
+        if self._copy is None and original is not None:
+            self._copy = Rewriting(original, values, channel)
+            return False
+        if self._copy is not None and not self._copy.ready(PATIENCE):
+            return False
+        image = self._copy.image(title) if self._copy is not None else images.create(title, values, channel)
         self.job.ahead[channel] = Target.of_datablock(image, "images")
+        return True
+
+    def _original(self, channel: str) -> bpy.types.Image | None:
+        """What the image of a channel is a copy of, if it is one and the other is still there."""
+        return self._copies[channel].find() if self._copy is None and channel in self._copies else None
 
 
 ARRIVED: deque[Arrival] = deque()

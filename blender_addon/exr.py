@@ -15,19 +15,20 @@ from .colour import finite
 
 MAGIC, VERSION = 20000630, 2
 FLOAT, NO_COMPRESSION, INCREASING_Y = 2, 0, 0
-NAMES = "BGR"
-"""The channels, as they have to be: in the order of the alphabet."""
+NAMES = {1: "BGR", 3: "BGR", 4: "ABGR"}
+"""The channels by the number of components, as they have to be: in the order of the alphabet."""
 LINES = 64
 """Lines that are written at a time: another thread that wants Python waits no longer than they take."""
 
 
 def encode_exr(values: np.ndarray) -> bytes:
-    """H x W x 1 (then grey) or 3 float32 values, rows from the top, as the bytes of an OpenEXR file with R, G and B.
-    NaN and infinities become 0."""
-    height, width = values.shape[:2]
-    line = np.dtype([("y", "<i4"), ("size", "<i4"), ("pixels", "<f4", (len(NAMES), width))])
+    """H x W x 1 (then grey), 3 or 4 float32 values, rows from the top, as the bytes of an OpenEXR file with R, G, B and, of
+    four, A. NaN and infinities become 0."""
+    height, width, components = values.shape
+    names = NAMES[components]
+    line = np.dtype([("y", "<i4"), ("size", "<i4"), ("pixels", "<f4", (len(names), width))])
     file = BytesIO()
-    file.write(_header(width, height))
+    file.write(_header(width, height, names))
     first = file.tell() + 8 * height
     file.write((first + np.arange(height, dtype="<u8") * line.itemsize).tobytes())
     for top in range(0, height, LINES):
@@ -39,8 +40,8 @@ def encode_exr(values: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _header(width: int, height: int) -> bytes:
-    channels = b"".join(name.encode() + struct.pack("<xiB3xii", FLOAT, 0, 1, 1) for name in NAMES)
+def _header(width: int, height: int, names: str) -> bytes:
+    channels = b"".join(name.encode() + struct.pack("<xiB3xii", FLOAT, 0, 1, 1) for name in names)
     window = struct.pack("<iiii", 0, 0, width - 1, height - 1)
     attributes = (
         ("channels", "chlist", channels + b"\0"),

@@ -72,15 +72,15 @@ def read(image: bpy.types.Image) -> np.ndarray:
 
 
 class LaterImage(ChannelImage):
-    """A scene-linear picture whose pixels are here already, but become light only when `data` is asked for first."""
+    """A channel whose pixels are here already, but become what they mean only when `data` is asked for first."""
 
-    def __init__(self, shape: tuple[int, int, int], make: Callable[[], np.ndarray]) -> None:
-        check_image("float32", shape, "scene-linear", "An image")
-        self.__dict__.update(space="scene-linear", make=make)  # the class is a frozen one
+    def __init__(self, shape: tuple[int, int, int], make: Callable[[], np.ndarray], space: str = "scene-linear") -> None:
+        check_image("float32", shape, space, "An image")
+        self.__dict__.update(shape=shape, space=space, make=make)  # the class is a frozen one
 
     @cached_property
     def data(self) -> np.ndarray:
-        """As `read` gives it."""
+        """H x W x C, rows from the top."""
         return self.make()
 
 
@@ -89,19 +89,25 @@ def read_later(image: bpy.types.Image) -> LaterImage:
     if image.type == RENDER:
         with rendered(image) as file:
             return read_later(file)
+    stored, curve = download(image), light_curve(image)
+    shape = (*stored.shape[:2], 3 if stored.shape[2] >= 3 else 1)
+    return LaterImage(shape, lambda: converted(stored[..., : shape[2]], curve))
+
+
+def download(image: bpy.types.Image) -> np.ndarray:
+    """H x W x C as Blender holds it, rows from the top. Raises `ImageError`."""
     width, height = image.size
     if width == 0 or height == 0:
         raise ImageError(f"The image {image.name} has no pixels: save or reload it first, or choose another.")
     if max(width, height) > LARGEST_SIDE:
         raise ImageError(f"The image {image.name} is {width} x {height}; at most {LARGEST_SIDE} pixels a side can be read.")
-    stored = _download(image).reshape(height, width, image.channels)
-    components, curve = 3 if image.channels >= 3 else 1, _curve(image)
-    return LaterImage((height, width, components), lambda: _converted(stored[::-1, :, :components], curve))
+    return _download(image).reshape(height, width, image.channels)[::-1]
 
 
-def _converted(values: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The curve of all values, line by line of some, which is faster than of whole pictures."""
-    made = np.empty(values.shape, np.float32)
+def converted(values: np.ndarray, curve: Callable[[np.ndarray], np.ndarray], components: int = 0) -> np.ndarray:
+    """The curve of all values, which may give another number of components, line by line of some: that is faster than of
+    whole pictures, and no other thread that wants Python waits for long."""
+    made = np.empty((*values.shape[:2], components or values.shape[2]), np.float32)
     for top in range(0, len(values), LINES):
         made[top : top + LINES] = curve(values[top : top + LINES])
     return made
@@ -146,7 +152,7 @@ def _set(owner: bpy.types.bpy_struct, values: Mapping[str, str]) -> None:
         setattr(owner, name, value)
 
 
-def _curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
+def light_curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
     """From stored values to light. Blender converts the pixels of float images (EXR, also 16 bit PNG) when it loads them;
     those of byte images are as in the file: data, or display-encoded as sRGB is."""
     if image.is_float:
@@ -156,17 +162,29 @@ def _curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
     return bytes_to_linear
 
 
-def read_channel(image: bpy.types.Image, channel: str) -> ChannelImage:
-    """An image of the user as a channel: colour scene-linear, as Blender shows it; data and normals (0..1 in the file) as
-    the numbers of the file, also when Blender took them for colour. Raises `ImageError` as `read` does."""
-    storage = STORAGE.get(channel, PLAIN)
-    values = read(image)
+def read_channel(image: bpy.types.Image, channel: str, normals: str = "tangent-normal") -> LaterImage:
+    """An image of the user as a channel: colour scene-linear, as Blender shows it; data and `normals` (0..1 in the file) as
+    the numbers of the file, also when Blender took them for colour. The main thread only copies pixels. Raises `ImageError`
+    as `read` does."""
+    storage, picture, meant = STORAGE.get(channel, PLAIN), read_later(image), channel_curve(image, channel)
     if storage.space != DATA:
-        return ChannelImage(values, "scene-linear")
-    values = values if shows_numbers(image) else linear_to_srgb(values)
-    if storage.signed:
-        return ChannelImage(three_components(values) * 2.0 - 1.0, "tangent-normal")
-    return ChannelImage(np.ascontiguousarray(values[..., :1]), "data")
+        return picture
+    components = 3 if storage.signed else 1
+    shape, space = (*picture.shape[:2], components), normals if storage.signed else "data"
+    return LaterImage(shape, lambda: converted(picture.data, meant, components), space)
+
+
+def channel_curve(image: bpy.types.Image, channel: str) -> Callable[[np.ndarray], np.ndarray]:
+    """From what `read` gives of an image to wire values of a channel."""
+    storage, numbers = STORAGE.get(channel, PLAIN), shows_numbers(image)
+
+    def meant(values: np.ndarray) -> np.ndarray:
+        if storage.space != DATA:
+            return values
+        values = values if numbers else linear_to_srgb(values)
+        return three_components(values) * np.float32(2.0) - np.float32(1.0) if storage.signed else values[..., :1]
+
+    return meant
 
 
 def three_components(values: np.ndarray) -> np.ndarray:
@@ -183,9 +201,14 @@ def shows_numbers(image: bpy.types.Image) -> bool:
 def create(name: str, array: np.ndarray, channel: str) -> bpy.types.Image:
     """A new image, packed into the .blend file, from H x W x 1 or 3 wire values of a channel (`storage` says how)."""
     file = file_of(array, channel)
-    image = bpy.data.images.new(name, 1, 1, alpha=False)  # it has the size of its file as soon as that is read
+    return packed(name, file, STORAGE.get(channel, PLAIN).space)
+
+
+def packed(name: str, file: bytes, space: str) -> bpy.types.Image:
+    """A new image from the bytes of its file, in a colour space."""
+    image = bpy.data.images.new(name, 1, 1)  # it has the size of its file as soon as that is read
     _pack(image, file)
-    image.colorspace_settings.name = STORAGE.get(channel, PLAIN).space
+    image.colorspace_settings.name = space
     return image
 
 

@@ -215,10 +215,12 @@ def _without(result: Result, channels: Collection[str]) -> Result:
     return dataclasses.replace(result, outputs={name: each for name, each in result.outputs.items() if name not in channels})
 
 
-def land_inpainted_image(result: Result, job: Job, *, name: str, source: str, channel: str = "", replace: bool = False) -> str:
+def land_inpainted_image(
+    result: Result, job: Job, *, name: str, source: str, old: dict[str, Target] | None = None, replace: bool = False
+) -> str:
     """A copy of the picture with its new part; in place of the old one, if wanted."""
-    channel = channel or next(iter(result.outputs))
-    original = bpy.data.images.get(source)
+    channel = next(iter(old or result.outputs))
+    original = old[channel].find() if old else bpy.data.images.get(source)
     made = _anew(result, job, channel, original, f"{name} inpainted", source)
     made.use_fake_user = True
     if original is None:
@@ -228,7 +230,9 @@ def land_inpainted_image(result: Result, job: Job, *, name: str, source: str, ch
 
 def _anew(result: Result, job: Job, channel: str, original: bpy.types.Image | None, name: str, source: str) -> bpy.types.Image:
     values = result.outputs[channel].data
-    made = rewriting.rewritten(original, name, values, channel) if original else images.create(name, values, channel)
+    made = _ahead(job, channel, name)
+    if made is None:
+        made = rewriting.rewritten(original, name, values, channel) if original else images.create(name, values, channel)
     _mark(made, result, job, source, channel)
     return made
 

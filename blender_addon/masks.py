@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 import numpy as np
 
@@ -18,27 +20,37 @@ KINDS = (
     (OPAQUE, "Opaque", "What is opaque in the mask is made anew"),
 )
 
+SPARSE = 8
+"""Whether anything is masked at all shows one pixel in so many each way, mostly."""
+
 
 def read_mask(mask: bpy.types.Image | None, kind: str, picture: bpy.types.Image) -> ChannelImage:
     """The mask of a picture, 1 where it is made anew. Raises `ImageError` with what to do if there is none, if nothing is
     masked, or if its proportions are not the picture's; another size is resampled by the engine."""
     if mask is None and kind != ERASED:
         raise ImageError("No mask was chosen: make one with Paint Mask, or choose an image.")
-    values = _values(mask or picture, kind)
-    if not (values > 0.0).any():
+    stored, curve = images.download(mask or picture), _curve(mask or picture, kind)
+    if not (curve(stored[::SPARSE, ::SPARSE]).any() or curve(stored).any()):
         if mask is None:
             raise ImageError(f"No mask was chosen, and nothing of {picture.name} is transparent: make one with Paint Mask.")
         raise ImageError(f"The mask {mask.name} is empty: paint over what shall be made anew.")
-    (height, width), (wide, high) = values.shape[:2], picture.size
+    (height, width), (wide, high) = stored.shape[:2], picture.size
     if abs(width * high - height * wide) > max(min(width, height), min(wide, high)):
         sentence = f"The mask is {width} x {height} and {picture.name} {wide} x {high}: make a mask of the same proportions."
         raise ImageError(sentence)
-    return ChannelImage(values, "data")
+    return images.LaterImage((height, width, 1), lambda: images.converted(stored, curve, 1), "data")
 
 
-def _values(image: bpy.types.Image, kind: str) -> np.ndarray:
-    if kind == BRIGHT:
-        numbers = images.read(image).mean(-1, keepdims=True)
-        return np.clip(numbers if images.shows_numbers(image) else linear_to_srgb(np.clip(numbers, 0.0, 1.0)), 0.0, 1.0)
-    opaque = np.clip(rewriting.alpha(image), 0.0, 1.0)
-    return opaque if kind == OPAQUE else 1.0 - opaque
+def _curve(image: bpy.types.Image, kind: str) -> Callable[[np.ndarray], np.ndarray]:
+    """From an image's stored values to those of a mask."""
+    light, numbers = images.light_curve(image), images.shows_numbers(image)
+
+    def bright(stored: np.ndarray) -> np.ndarray:
+        grey = light(rewriting.colour_of(stored)).mean(-1, keepdims=True)
+        return np.clip(grey if numbers else linear_to_srgb(np.clip(grey, 0.0, 1.0)), 0.0, 1.0)
+
+    def opaque(stored: np.ndarray) -> np.ndarray:
+        alpha = stored[..., 3:] if stored.shape[2] == 4 else np.ones_like(stored[..., :1])
+        return np.clip(alpha, 0.0, 1.0)
+
+    return {BRIGHT: bright, OPAQUE: opaque, ERASED: lambda stored: 1.0 - opaque(stored)}[kind]

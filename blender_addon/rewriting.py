@@ -1,72 +1,136 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Copies of images in which something is changed and the rest is bit for bit the same; copies to paint on; their alpha.
 
-Of an image in 8 bits Blender holds the file's numbers with straight alpha, of floats premultiplied light or data.
+Of an image in 8 bits Blender holds the file's numbers with straight alpha, of floats premultiplied light or data. The main
+thread takes the pixels and packs the file of the copy; what lies between is made in another one.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import bpy
 import numpy as np
 
-from .colour import linear_to_srgb, srgb_to_linear
-from .images import create, read, read_channel, shows_numbers, three_components
-from .storage import DATA, LINEAR, PLAIN, SRGB, STORAGE
+from .colour import finite, linear_to_srgb, srgb_to_linear
+from .exr import encode_exr
+from .images import RENDER, channel_curve, download, light_curve, packed, rendered, shows_numbers, three_components
+from .png import LINES, encode_png
+from .storage import DATA, LINEAR, PLAIN, SRGB, STORAGE, encode
+
+Curve = Callable[[np.ndarray], np.ndarray]
 
 
-def alpha(image: bpy.types.Image) -> np.ndarray:
-    """H x W x 1, 0 where an image is transparent, rows from the top. Raises `ImageError` as `read` does."""
-    read(image)
-    return np.ascontiguousarray(_stored_values(image)[..., 3:])
+@dataclass(frozen=True)
+class Original:
+    """An image as it was when it was taken: H x W x 4 as Blender holds it, rows from the top, and how that is meant."""
+
+    stored: np.ndarray
+    deep: bool
+    space: str
+    alpha_mode: str
+    numbers: bool
+    meaning: Curve
+    """From stored colours to wire values of a channel."""
+
+    @staticmethod
+    def of(image: bpy.types.Image, channel: str) -> Original:
+        """Take the pixels. Raises `ImageError`."""
+        if image.type == RENDER:
+            with rendered(image) as file:
+                return Original.of(file, channel)
+        light, meant = light_curve(image), channel_curve(image, channel)
+        space, mode = image.colorspace_settings.name, image.alpha_mode
+        return Original(download(image), image.is_float, space, mode, shows_numbers(image), lambda values: meant(light(values)))
+
+    def file(self, values: np.ndarray, channel: str) -> bytes:
+        """The file of a copy with these wire values. Pixels of the same values, alpha and depth (8 bits or float) stay."""
+        changed = np.empty((*values.shape[:2], 4), np.float32)
+        for top in range(0, len(values), LINES):
+            changed[top : top + LINES] = self._changed(self.stored[top : top + LINES], values[top : top + LINES], channel)
+        return encode_exr(changed) if self.deep else encode_png(changed)
+
+    def _changed(self, stored: np.ndarray, values: np.ndarray, channel: str) -> np.ndarray:
+        """Some lines of the copy, with four components."""
+        colour, three = colour_of(stored), three_components(values)
+        other = (three != three_components(self.meaning(colour))).any(-1)
+        lines = np.ones((*stored.shape[:2], 4), np.float32)
+        lines[..., :3] = colour
+        lines[..., 3:] = stored[..., 3:4] if stored.shape[2] == 4 else 1.0
+        lines[other, :3] = self._unread(three[other], channel)
+        return lines
+
+    def _unread(self, values: np.ndarray, channel: str) -> np.ndarray:
+        """The inverse of `meaning`, on single pixels."""
+        storage = STORAGE.get(channel, PLAIN)
+        values = values * 0.5 + 0.5 if storage.signed else values
+        if storage.space == DATA:
+            return values if self.numbers or not self.deep else srgb_to_linear(values)
+        return values if self.deep or self.numbers else linear_to_srgb(np.clip(values, 0.0, 1.0))
+
+    def copy(self, name: str, file: bytes) -> bpy.types.Image:
+        """The copy, packed, from its file."""
+        made = packed(name, file, LINEAR if self.deep and self.space != DATA else self.space)
+        made.alpha_mode = "PREMUL" if self.deep else self.alpha_mode  # floats are held premultiplied, whatever the file has
+        return made
 
 
-def _stored_values(image: bpy.types.Image) -> np.ndarray:
-    """H x W x 4 as Blender holds them, rows from the top."""
-    width, height = image.size
-    pixels = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(pixels)
-    pixels = pixels.reshape(height, width, image.channels)[::-1]
-    whole = np.ones((height, width, 4), np.float32)
-    whole[..., :3] = pixels[..., :3] if image.channels >= 3 else pixels[..., :1]
-    whole[..., 3:] = pixels[..., 3:4] if image.channels == 4 else 1.0
-    return whole
+def colour_of(stored: np.ndarray) -> np.ndarray:
+    """Without alpha, H x W x 3 or 1."""
+    return stored[..., : 3 if stored.shape[2] >= 3 else 1]
+
+
+class Rewriting:
+    """A copy of an image with other wire values of a channel, on its way. Its pixels are taken at once, on the main thread.
+    An image of another size than the values is not copied: it becomes a new one."""
+
+    def __init__(self, image: bpy.types.Image, values: np.ndarray, channel: str) -> None:
+        """Raises `ImageError` for an image without pixels."""
+        self._original, self._values, self._channel = Original.of(image, channel), values, channel
+        self._fits = self._original.stored.shape[:2] == values.shape[:2]
+        self._file: bytes | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="teamwork-copy", daemon=True)
+        self._thread.start()
+
+    def ready(self, most_seconds: float) -> bool:
+        """Is the file made? Waits so long for it."""
+        self._thread.join(most_seconds)
+        return not self._thread.is_alive()
+
+    def image(self, name: str) -> bpy.types.Image:
+        """The copy, waited for. Raises what went wrong."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        if self._fits:
+            return self._original.copy(name, self._file)
+        return packed(name, self._file, STORAGE.get(self._channel, PLAIN).space)
+
+    def _run(self) -> None:
+        try:
+            self._file = self._original.file(self._values, self._channel) if self._fits else encode(self._values, self._channel)
+        except Exception as error:  # it is the main thread's to tell
+            self._error = error
 
 
 def rewritten(image: bpy.types.Image, name: str, values: np.ndarray, channel: str) -> bpy.types.Image:
     """A packed copy of an image with other wire values of a channel. Pixels of the same values, alpha, colour space and depth
     (8 bits or float) stay as they are."""
-    before = read_channel(image, channel).data
-    if before.shape[:2] != values.shape[:2]:
-        return create(name, values, channel)
-    stored, three = _stored_values(image), three_components(values)
-    changed = (three != three_components(before)).any(-1)
-    stored[changed, :3] = _unread(three[changed], image, channel)
-    return _packed(name, stored, image.is_float, image.colorspace_settings.name, image.alpha_mode)
-
-
-def _unread(values: np.ndarray, image: bpy.types.Image, channel: str) -> np.ndarray:
-    """The inverse of `read_channel`, on single pixels."""
-    storage = STORAGE.get(channel, PLAIN)
-    values = values * 0.5 + 0.5 if storage.signed else values
-    numbers, linear = storage.space == DATA, image.is_float or shows_numbers(image)
-    if numbers:
-        return values if shows_numbers(image) or not image.is_float else srgb_to_linear(values)
-    return values if linear else linear_to_srgb(np.clip(values, 0.0, 1.0))
+    return Rewriting(image, values, channel).image(name)
 
 
 def canvas(name: str, picture: bpy.types.Image) -> bpy.types.Image:
     """An opaque copy of what a picture shows, in 8 bits, to be painted on."""
-    values = three_components(read(picture))
-    shown = values if picture.colorspace_settings.is_data else linear_to_srgb(np.clip(values, 0.0, 1.0))
-    return _packed(name, np.concatenate([shown, np.ones_like(shown[..., :1])], -1), False, SRGB)
+    original = Original.of(picture, "image")
+    encoded = original.space == DATA or not (original.deep or original.numbers)
 
+    def shown(stored: np.ndarray) -> np.ndarray:
+        lines = np.ones((*stored.shape[:2], 4), np.float32)
+        colour = finite(colour_of(stored))
+        lines[..., :3] = colour if encoded else linear_to_srgb(np.clip(colour, 0.0, 1.0))
+        return lines
 
-def _packed(name: str, stored: np.ndarray, deep: bool, space: str, alpha_mode: str = "STRAIGHT") -> bpy.types.Image:
-    height, width = stored.shape[:2]
-    made = bpy.data.images.new(name, width, height, alpha=True, float_buffer=deep)
-    made.alpha_mode = "PREMUL" if deep else alpha_mode  # floats are held premultiplied, whatever the file has
-    made.colorspace_settings.name = DATA if deep else space  # packing a Non-Color image keeps its values exactly
-    made.pixels.foreach_set(np.ascontiguousarray(stored[::-1]).reshape(-1))
-    made.pack()
-    made.colorspace_settings.name = LINEAR if deep and space != DATA else space
-    return made
+    return packed(name, encode_png(original.stored, shown=shown), SRGB)

@@ -36,6 +36,8 @@ from .wire import (
 )
 
 CANCELLED = "The job was cancelled."
+COPIED = ("inpaint",)
+"""Tasks whose results become copies of other images, so that their channels have no files of their own."""
 POLL_SECONDS = 0.05
 STATUS_SECONDS = 3.0
 
@@ -109,6 +111,7 @@ class Session:
         self._events: deque[Event] = deque()
         self._active: set[str] = set()
         self._preparing: set[str] = set()
+        self._copied: set[str] = set()
         self._handing_over = threading.Lock()
         self._pixels: SimpleQueue = SimpleQueue()
         self._stop = threading.Event()
@@ -120,6 +123,7 @@ class Session:
     def submit(self, job: Submit) -> None:
         """Hand a job over; events tell what becomes of it."""
         self._preparing.add(job.job_id)
+        self._copied |= {job.job_id} if job.task in COPIED else set()
         self._pixels.put((self._prepare, job))
 
     def cancel(self, job_id: str) -> None:
@@ -188,7 +192,9 @@ class Session:
         """Make the files of a result's channels, so that the main thread has nothing to compute when it lands."""
         with suppress(Exception):  # out of memory, say: the parts as they came are a result, too
             result = replace(result, outputs=exact(result.outputs))
-        threads = [threading.Thread(target=_prepared, args=each, daemon=True) for each in result.outputs.items()]
+        own = {} if result.job_id in self._copied else result.outputs
+        self._copied.discard(result.job_id)
+        threads = [threading.Thread(target=_prepared, args=each, daemon=True) for each in own.items()]
         for thread in threads:
             thread.start()
         with suppress(Exception):  # then landing meets the same, and says so

@@ -61,12 +61,12 @@ PREPARED: Ahead[bytes] = Ahead()
 
 def prepare(channel: str, image: ChannelImage) -> None:
     """Make the file of a result's channel now, in this thread, for the `file_of` that will ask for it."""
-    PREPARED.keep(image.data, channel, _encode(image.data, channel))
+    PREPARED.keep(image.data, channel, encode(image.data, channel))
 
 
 def file_of(array: np.ndarray, channel: str) -> bytes:
     """H x W x 1 or 3 wire values of a channel as the bytes of a PNG or OpenEXR file; at once if they were prepared."""
-    return PREPARED.take(array, channel) or _encode(array, channel)
+    return PREPARED.take(array, channel) or encode(array, channel)
 
 
 def as_stored(array: np.ndarray, channel: str) -> np.ndarray:
@@ -103,7 +103,8 @@ def _diffuse(parts: Mapping[str, np.ndarray]) -> np.ndarray:
     return parts["albedo"] * (1.0 - parts["metalness"]) if "metalness" in parts else parts["albedo"]
 
 
-def _encode(array: np.ndarray, channel: str) -> bytes:
+def encode(array: np.ndarray, channel: str) -> bytes:
+    """H x W x 1 or 3 wire values of a channel as the bytes of its file."""
     storage = STORAGE.get(channel, PLAIN)
     return encode_png(array, storage.bits, partial(_shown, storage=storage)) if storage.bits else encode_exr(array)
 

@@ -47,7 +47,8 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
             return self._send_material(chosen_material(context, self.material))
         picture = self._source(context)
         channel = str(picture.get(landing.PREFIX + "channel", "")) or "image"
-        return self._send({channel: picture}, picture, picture.name, partial(landing.land_inpainted_image, channel=channel))
+        old = {channel: Target.of_datablock(picture, "images")}
+        return self._send({channel: picture}, picture, picture.name, partial(landing.land_inpainted_image, old=old))
 
     def settings_of(self, job: jobs.Job) -> dict[str, Any]:
         """As for any job; a material by its name."""

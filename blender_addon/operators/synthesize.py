@@ -45,9 +45,7 @@ class TEAMWORK_OT_synthesize(SynthesisOptions, GivenOptions, GivenDepthName, Giv
 
     def _read(self, image: bpy.types.Image, channel: str) -> ChannelImage:
         """Raises `ImageError`. Normals are those of a surface in a material, and those that a camera sees in a picture."""
-        read = images.read_channel(image, channel)
-        seen = channel == "normals" and self.what != MATERIAL
-        return ChannelImage(read.data, "camera-normal") if seen else read
+        return images.read_channel(image, channel, "tangent-normal" if self.what == MATERIAL else "camera-normal")
 
     def job_options(self) -> dict[str, Any]:
         """What goes along with the job. What is given has its size, and may tile already."""

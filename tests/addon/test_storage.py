@@ -34,8 +34,8 @@ def test_a_prepared_file_is_the_one_that_would_be_made(values, channel):
 def test_a_file_belongs_to_its_array_and_channel_and_goes_with_it(values):
     storage.prepare("albedo", ChannelImage(values, "data"))
     other = values[::-1].copy()
-    assert storage.file_of(other, "albedo") == storage._encode(other, "albedo")
-    assert storage.file_of(values, "height") == storage._encode(values, "height")
+    assert storage.file_of(other, "albedo") == storage.encode(other, "albedo")
+    assert storage.file_of(values, "height") == storage.encode(values, "height")
     assert len(storage.PREPARED) == 1
     del values
     gc.collect()

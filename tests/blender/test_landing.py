@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import bpy
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from blender_addon import compositing, images
+from tests.blender.conftest import looking_down
 from tests.blender.operating import addon, drain_until, echo_job, empty, models, photo  # noqa: F401 (fixtures)
+from tests.blender.test_creation import image_of, noise, outside, white_box
 
 PARTS = {"albedo", "diffuseshading", "residual", "normals", "depth", "roughness", "metalness"}
 
@@ -30,7 +33,7 @@ def arrived(photo, monkeypatch, turns: int):  # noqa: F811
     from blender_addon import jobs
 
     job, known = decomposing(photo, monkeypatch), len(bpy.data.images)
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 180.0
     while len(bpy.data.images) < known + turns and time.monotonic() < deadline:
         jobs.drain()
         time.sleep(0.01)
@@ -42,7 +45,7 @@ def landed(job) -> dict[str, bpy.types.Image]:
     """What the job has made in the end, by channel; and nothing else that it left behind."""
     from blender_addon import jobs
 
-    drain_until(lambda: job.state != jobs.RUNNING)
+    drain_until(lambda: job.state != jobs.RUNNING, 120.0)
     assert job.state == jobs.DONE and not jobs.ARRIVED and not job.ahead
     made = {image["teamwork_channel"]: image for image in bpy.data.images if "teamwork_channel" in image}
     left = [image.name for image in bpy.data.images if "teamwork_channel" not in image]
@@ -55,7 +58,7 @@ def test_each_image_has_a_turn_of_its_own(photo, monkeypatch):
     from blender_addon import jobs
 
     job, counts = decomposing(photo, monkeypatch), [len(bpy.data.images)]
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 180.0
     while job.state == jobs.RUNNING and time.monotonic() < deadline:
         jobs.drain()
         counts.append(len(bpy.data.images))
@@ -124,5 +127,56 @@ def test_what_a_landing_does_not_take_does_not_stay(monkeypatch, fails):
         return "Landed"
 
     job = echo_job(land)
-    drain_until(lambda: job.state != jobs.RUNNING)
+    drain_until(lambda: job.state != jobs.RUNNING, 120.0)
     assert len(bpy.data.images) == int(fails), "a result that cannot land is rescued as images"
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------------
+
+
+def inpainting(monkeypatch, **settings):
+    """A job of Inpaint that is sent as in a window."""
+    from blender_addon import jobs
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blender_addon.operators.base.TaskOperator._wait", lambda self, sent: {"FINISHED"})
+        bpy.ops.teamwork.inpaint(mask=white_box().name, mask_from="BRIGHT", model="maker", **settings)
+    return jobs.JOBS[-1]
+
+
+def test_the_copy_of_a_picture_is_made_beside_the_main_thread(monkeypatch):
+    from blender_addon import jobs, rewriting
+
+    image_of("wall", noise())
+    made_in, whole = [], rewriting.Original.file
+    monkeypatch.setattr(
+        rewriting.Original, "file", lambda self, *words: made_in.append(threading.current_thread()) or whole(self, *words)
+    )
+    job = inpainting(monkeypatch, image="wall")
+    drain_until(lambda: job.state != jobs.RUNNING, 120.0)
+    assert job.state == jobs.DONE and made_in and threading.main_thread() not in made_in
+    assert [image.name for image in bpy.data.images if "teamwork_channel" in image] == ["wall inpainted"]
+
+
+def test_a_picture_that_is_deleted_while_its_copy_is_made_costs_nothing(monkeypatch):
+    from blender_addon import jobs
+
+    image_of("wall", noise())
+    job = inpainting(monkeypatch, image="wall")
+    drain_until(lambda: jobs.ARRIVED, 120.0)
+    bpy.data.images.remove(bpy.data.images["wall"])
+    drain_until(lambda: job.state != jobs.RUNNING, 120.0)
+    assert job.state == jobs.DONE and "wall is gone" in job.line and bpy.data.images["wall inpainted"]
+
+
+def test_the_last_render_is_masked_and_inpainted(scene):
+    bpy.ops.mesh.primitive_cube_add()
+    looking_down(scene, 6.0)
+    scene.render.engine, scene.cycles.samples = "CYCLES", 1
+    scene.render.resolution_x = scene.render.resolution_y = 32
+    bpy.ops.render.render()
+    bpy.ops.teamwork.paint_mask(image="Render Result")
+    assert tuple(bpy.context.scene.teamwork.mask.size) == (32, 32)
+    bpy.ops.teamwork.inpaint(image="Render Result", mask=white_box().name, mask_from="BRIGHT", model="maker")
+    before, after = (images.read(bpy.data.images[name]) for name in ("Render Result", "Render Result inpainted"))
+    assert np.array_equal(after[outside()], before[outside()]) and not np.allclose(after, before, atol=0.02)
