@@ -72,12 +72,21 @@ def _places(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path
     real = folder.resolve()
     if real in above:
         return
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = visible(folder)
     if any(entry.suffix == ".png" and entry.stem in PHOTOS for entry in entries):
         yield folder
     for entry in entries:
         if entry.is_dir():
             yield from _places(entry, above | {real})
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, by name. Raises DataError for a link whose target is gone: its sample would be missed in silence."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    for entry in entries:
+        if entry.is_symlink() and not entry.exists():
+            raise DataError(f"{entry} is a link to {entry.readlink()}, which is not there: mend the link, or delete it.")
+    return entries
 
 
 def _sample(root: Path, place: Path) -> Sample:

@@ -12,7 +12,7 @@ import numpy as np
 from ..channels import CHANNELS, DISPLAY, NORMALS
 from ..evaluate.errors import DataError
 from ..evaluate.pngs import read, size_of
-from ..evaluate.samples import resize
+from ..evaluate.samples import resize, visible
 from ..teamwork.config import RequestError
 from ..teamwork.pictures import as_picture
 from .config import DataSet
@@ -39,14 +39,14 @@ def find_samples(data: DataSet, channels: Iterable[str], smallest: int = 1) -> l
     """The samples of a set, by name, with those of `channels` that they have.
 
     A channel that `rename` maps files to takes no file of its own name. Raises `ConfigError` for a folder that holds
-    none, and naming the file that cannot be read, differs in size from others of its sample, or is smaller than
-    `smallest` pixels on a side.
+    none, and naming the file that cannot be read, is a link to nothing, differs in size from others of its sample, or is
+    smaller than `smallest` pixels on a side. Other links are followed.
     """
     root, channels = Path(data.folder), set(channels)
     if not root.is_dir():
         raise ConfigError(f"The data folder {root} is not there.")
     _check_names(data, channels)
-    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    folders = [entry for entry in _entries(root) if entry.is_dir()]
     samples = [sample for folder in folders if (sample := _sample(folder, data, channels)).channels]
     samples = samples[: data.limit or None]
     if not samples:
@@ -56,6 +56,13 @@ def find_samples(data: DataSet, channels: Iterable[str], smallest: int = 1) -> l
     for sample in samples:
         _check_sizes(sample, data, smallest)
     return samples
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return visible(folder)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _check_names(data: DataSet, channels: set[str]) -> None:
@@ -70,7 +77,7 @@ def _sample(folder: Path, data: DataSet, channels: set[str]) -> Sample:
     taken = set(data.rename.values())
     found: dict[str, list[Path]] = {}
     mask = None
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
+    for path in (entry for entry in _entries(folder) if entry.suffix.lower() in SUFFIXES):
         if data.mask and path.stem == data.mask:
             mask = path
             continue

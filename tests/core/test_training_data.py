@@ -105,7 +105,11 @@ def test_symbolic_links_are_samples(base, tmp_path):
     (tmp_path / "data").mkdir()
     for number in range(2):
         (tmp_path / "data" / f"link{number}").symlink_to(tmp_path / "there" / str(number))
-    assert len(find_samples(DataSet(str(tmp_path / "data"), rename={"flash": "image"}), CHANNELS)) == 2
+    data = DataSet(str(tmp_path / "data"), rename={"flash": "image"})
+    assert len(find_samples(data, CHANNELS)) == 2
+    (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"gone is a link to .*nowhere, which is not there: mend"):
+        find_samples(data, CHANNELS)
 
 
 # Weights of pixels

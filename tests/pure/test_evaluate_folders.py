@@ -53,6 +53,15 @@ def test_links_to_samples_are_samples_and_a_link_into_itself_is_not_followed(wri
     assert [s.name for s in find_samples(tmp_path / "link")] == ["first", "others/two", "own"]
 
 
+@pytest.mark.parametrize("name", ["gone", "own/albedo.png"])
+def test_a_link_to_nothing_is_named(write, tmp_path, name):
+    write.sample(tmp_path / "own")
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to("moved/away")
+    with pytest.raises(DataError, match=rf"{name} is a link to moved/away, which is not there: mend"):
+        find_samples(tmp_path)
+
+
 def test_any_subset_of_maps_is_a_sample(write, tmp_path):
     write.picture(tmp_path / "s" / "image.png", (1, 2, 3))
     write.picture(tmp_path / "s" / "roughness.png", 9)
