@@ -51,6 +51,11 @@ def resized(picture: np.ndarray, size: tuple[int, int], periodic: bool = False) 
     return resize_bilinear(reduce_area(picture, *smaller), *size, periodic).astype(np.float32)
 
 
+def within(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture made smaller, so far that its longer side is at most `side`."""
+    return resized(picture, _within(*picture.shape[:2], side))
+
+
 def enlarged(
     pictures: Mapping[str, np.ndarray], size: tuple[int, int], guide: np.ndarray | None, periodic: bool = False
 ) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from .device import device_memory, limit_memory
 from .diagnostics import echo
 from .errors import TaskError
 from .failures import explain
+from .fitting import within
 from .importing import uncollected
 from .logs import about, set_up_logging
 from .memory import system_memory
@@ -34,6 +35,8 @@ from .worker_link import TO_WORKER, Orders, WorkerState
 log = logging.getLogger("engine_server.worker")
 
 PREVIEW_GAMMA = 2.2
+PREVIEW_SIDE = 256
+"""Pixels of a preview's longer side, at most."""
 
 
 class _Stopped(Exception):
@@ -127,7 +130,8 @@ class _Steps:
 
     def _preview(self, preview: Callable[[], np.ndarray]) -> ChannelImage:
         began = time.monotonic()
-        linear = np.clip(np.asarray(preview(), np.float32), 0.0, 1.0) ** PREVIEW_GAMMA
+        small = within(np.asarray(preview(), np.float32), PREVIEW_SIDE)
+        linear = np.clip(small, 0.0, 1.0) ** PREVIEW_GAMMA
         self._worker.previews.made(began, time.monotonic())
         return ChannelImage(linear.astype(np.float16), "scene-linear")
 

@@ -11,10 +11,12 @@ import pytest
 
 from blender_addon.wire import ENDS, Cancelled, ChannelImage, JobFailed, Progress, Submit
 from engine_server.errors import TaskError
+from engine_server.fitting import within
 from engine_server.library import Unavailable, locate
 from engine_server.models import team_info
 from engine_server.runner import TaskRunner
 from engine_server.tasks import TASKS
+from engine_server.worker import PREVIEW_SIDE
 from tests.core.tiny import tiny_adapter
 
 from .conftest import ALL, end_of, everything_until, picture, submit, wait_for
@@ -119,6 +121,13 @@ def test_a_damaged_checkpoint_is_one_sentence_and_harms_no_other_team(client, na
         client.run(submit(f"d-{name}", "material", model=name), timeout=180)
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".") and caught.value.code == "bad-request"
     assert client.run(submit(f"after-{name}", "material", ("albedo",)), timeout=180).outputs
+
+
+@pytest.mark.parametrize(("shape", "small"), [((600, 300, 3), (256, 128)), ((20, 30, 3), (20, 30)), ((1, 1025, 1), (1, 256))])
+def test_a_preview_is_small(shape, small):
+    picture = np.random.default_rng(0).random(shape, np.float32)
+    made = within(picture, PREVIEW_SIDE)
+    assert made.shape == (*small, shape[2]) and made.mean() == pytest.approx(picture.mean(), abs=1e-3)
 
 
 SHAPES = [(1, 1, 3), (1, 40, 3), (33, 70, 3), (17, 9, 1), (12, 12, 4), (12, 12, 2)]
