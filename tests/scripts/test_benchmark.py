@@ -42,6 +42,17 @@ def test_the_wire_is_measured_beside_what_it_is_compared_with(tmp_path):
     assert all(each["value"] > 0 for each in figures if each["unit"] != "%") and "throughput" in ended.stdout
 
 
+def test_what_jobs_tell_and_how_they_end_is_measured(tmp_path):
+    words = ["jobs", "--side", "48", "--steps", "6", "--repeats", "1", "--cancels", "2", "--json", str(tmp_path / "figures.json")]
+    command = [sys.executable, "scripts/benchmark.py", *words]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert ended.returncode == 0, ended.stderr
+    figures = {each["name"]: each for each in json.loads((tmp_path / "figures.json").read_text())}
+    assert [each["goal"] for each in figures.values() if each["goal"]] == ["<= 5", "<= 2"]
+    longest, whole = (figures[name]["value"] for name in ("the same, the longest", "a job that is not cancelled"))
+    assert 0 <= longest and 0 < whole and "seconds left" in ended.stdout
+
+
 def frame(shift: int, noise: float = 0.0) -> dict[str, np.ndarray]:
     """Passes of a picture that has moved so many pixels to the right, two in each frame."""
     random, x = np.random.default_rng(shift), np.arange(32) - shift
