@@ -16,7 +16,7 @@ import bpy
 from . import images
 from .job import Job
 from .rewriting import Rewriting
-from .session import Session
+from .session import COPIED, Session
 from .target import Target
 from .wire import Result
 
@@ -31,9 +31,11 @@ class Arrival:
 
     def __init__(self, job: Job, result: Result, session: Session) -> None:
         self.job, self.result, self.session = job, result, session
-        self._channels = deque(result.outputs if job.submit.task in IN_IMAGES else ())
-        self._total = len(self._channels)
         self._copies: dict[str, Target] = getattr(job.land, "keywords", {}).get("old") or {}
+        task = job.submit.task
+        ahead = task in IN_IMAGES and (task not in COPIED or self._copies)  # of an earlier Blender's the landing finds the originals
+        self._channels = deque(result.outputs if ahead else ())
+        self._total = len(self._channels)
         self._copy: Rewriting | None = None
 
     def step(self) -> bool:

@@ -169,6 +169,17 @@ def test_a_picture_that_is_deleted_while_its_copy_is_made_costs_nothing(monkeypa
     assert job.state == jobs.DONE and "wall is gone" in job.line and bpy.data.images["wall inpainted"]
 
 
+def test_nothing_is_made_ahead_of_originals_that_only_the_landing_finds():
+    from blender_addon.arrival import Arrival
+    from blender_addon.job import Job
+    from blender_addon.wire import ChannelImage, Result, Submit
+
+    picture = ChannelImage(np.zeros((4, 4, 3), np.float32), "scene-linear")
+    for task, more in (("inpaint", False), ("decompose", True)):
+        job = Job(Submit("0" * 32, task, "nano", {}, (), {}), "Adopted", lambda result, job: "")
+        assert Arrival(job, Result("0" * 32, {"image": picture}, {}), None).step() == more, task
+
+
 def test_the_last_render_is_masked_and_inpainted(scene):
     bpy.ops.mesh.primitive_cube_add()
     looking_down(scene, 6.0)

@@ -77,7 +77,15 @@ def _shader_editor(stage: Stage) -> Waits:
     stage.check("the Shader Editor shows its nodes, with the maps in them", len(images) > 1, f"{len(images)} maps")
     yield from stage.press("Home")
     yield 1.0
+    _beside_the_sidebar(stage)
     yield from stage.shot("shader_editor")
+
+
+def _beside_the_sidebar(stage: Stage) -> None:
+    """Move the nodes, which Blender has fitted to the whole editor, out from under its sidebar."""
+    with bpy.context.temp_override(window=stage.window, area=stage.area, region=stage.region("WINDOW")):
+        bpy.ops.view2d.zoom_out()
+        bpy.ops.view2d.pan(deltax=stage.region().width // 2)
 
 
 def _decomposed(stage: Stage) -> Waits:
