@@ -8,8 +8,8 @@ import bpy
 from .panels import start_engine
 from .stage import Stage, Waits
 
-STEPS, ENDLESS = 16, 200
-"""Enough that there is time to look, and more than can be through before it is cancelled."""
+STEPS, ENDLESS, STEPS_BACK = 16, 200, 4
+"""Enough that there is time to look, and more than can be through before it is cancelled; of the zoom, until all nodes are seen."""
 
 
 def play(stage: Stage) -> Waits:
@@ -84,7 +84,8 @@ def _shader_editor(stage: Stage) -> Waits:
 def _beside_the_sidebar(stage: Stage) -> None:
     """Move the nodes, which Blender has fitted to the whole editor, out from under its sidebar."""
     with bpy.context.temp_override(window=stage.window, area=stage.area, region=stage.region("WINDOW")):
-        bpy.ops.view2d.zoom_out()
+        for _ in range(STEPS_BACK):
+            bpy.ops.view2d.zoom_out()
         bpy.ops.view2d.pan(deltax=stage.region().width // 2)
 
 
