@@ -10,11 +10,13 @@ import torch
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, UNet2DConditionModel
 
 from ..diffusion.base import Base, Prompt
+from ..diffusion.loading import load_base
 from ..diffusion.prompts import FILE, write_prompt
 from ..diffusion.sd3 import SD3
 from ..diffusion.unet import SD2
 from ..whole import whole_folder
 from .config import TrainConfig
+from .errors import ConfigError
 from .flow import draw_sigmas, flow_loss, noised
 from .images import CropSource
 from .options import options_of
@@ -45,6 +47,19 @@ def save_base(base: Base, folder: Path) -> None:
         with whole_folder(folder / name) as place:
             part.save_pretrained(place)
     write_prompt(folder / FILE, base.prompt)
+
+
+def trainable_base(config: TrainConfig, shift: float, device: str) -> Base:
+    """The base in the folder `config.base`, in float32, or a fresh one of `config.network` if there is only a VAE."""
+    has_network = any((Path(config.base) / name).is_dir() for name in ("unet", "transformer"))
+    if has_network:
+        return load_base(config.base, device)
+    if not config.network:
+        raise ConfigError(f"{config.base} holds no network to go on from; describe a fresh one in [network].")
+    base = new_base(config, shift)
+    base.network.to(device), base.vae.to(device)
+    base.prompt = base.prompt.to(device)
+    return base
 
 
 class BaseStage:

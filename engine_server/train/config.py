@@ -39,8 +39,8 @@ class DataSet:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What to train, on what, for how long. `stage` is "vae", "base", "team" or "joint" (a base together with its
-    teams); the defaults are the published recipe of
+    """What to train, on what, for how long. `stage` is "vae", "base", "estimate" (a base that reads pictures),
+    "team" or "joint" (a base together with its teams); the defaults are the published recipe of
     a team (arXiv 2510.05532).
 
     Training ends after `steps` optimiser steps or `minutes` of wall clock (0: no limit), whichever comes first, and the
@@ -82,7 +82,7 @@ class TrainConfig:
 
 
 ONE_OF = {
-    "stage": ("vae", "base", "team", "joint"),
+    "stage": ("vae", "base", "estimate", "team", "joint"),
     "optimizer": ("prodigy", "adamw"),
     "schedule": ("cosine", "constant"),
     "precision": ("float32", "bfloat16"),

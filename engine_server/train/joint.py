@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from ..diffusion.base import Base
-from ..diffusion.loading import load_base
-from .base import new_base, save_base
+from .base import save_base, trainable_base
 from .config import TrainConfig, load_config
 from .errors import ConfigError
 from .options import options_of
@@ -33,19 +32,6 @@ def twin(base: Base) -> Base:
     made = copy.copy(base)
     made.network = copy.deepcopy(base.network, {id(p): p for p in base.network.parameters()})
     return made
-
-
-def trainable_base(config: TrainConfig, shift: float, device: str) -> Base:
-    """The base in the folder `config.base`, in float32, or a fresh one of `config.network` if there is only a VAE."""
-    has_network = any((Path(config.base) / name).is_dir() for name in ("unet", "transformer"))
-    if has_network:
-        return load_base(config.base, device)
-    if not config.network:
-        raise ConfigError(f"{config.base} holds no network to go on from; describe a fresh one in [network].")
-    base = new_base(config, shift)
-    base.network.to(device), base.vae.to(device)
-    base.prompt = base.prompt.to(device)
-    return base
 
 
 class JointStage:

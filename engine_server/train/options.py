@@ -71,8 +71,24 @@ class JointOptions:
     shift: float = 1.0
 
 
-Options = VaeOptions | BaseOptions | TeamOptions | JointOptions
-KINDS: dict[str, type] = {"vae": VaeOptions, "base": BaseOptions, "team": TeamOptions, "joint": JointOptions}
+@dataclass(frozen=True)
+class EstimateOptions:
+    """`emphasis`, `sizes` and `latents` as in `TeamOptions`; `shift` is that of a fresh base's scheduler."""
+
+    emphasis: dict[str, float] = field(default_factory=dict)
+    sizes: tuple[tuple, ...] = ()
+    latents: str = ""
+    shift: float = 1.0
+
+
+Options = VaeOptions | BaseOptions | EstimateOptions | TeamOptions | JointOptions
+KINDS: dict[str, type] = {
+    "vae": VaeOptions,
+    "base": BaseOptions,
+    "estimate": EstimateOptions,
+    "team": TeamOptions,
+    "joint": JointOptions,
+}
 
 
 def options_of(config: TrainConfig) -> Options:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts an AutoencoderDC as the principal components of 8 x 8 patches, so that training only has to improve on them.
+"""Starts an AutoencoderDC as the principal components of its patches, so that training only has to improve on them.
 
-Every convolution of the three levels is set to the part of the linear map that falls to it: two levels of pixel
-(un)shuffling, then the projection. The residual blocks start at nearly nothing. A random start needed more than ten
-times the computing for less (see the notes).
+Patches are 4 x 4 pixels for two levels, 8 x 8 for three. Every convolution is set to the part of the linear map that falls to it:
+pixel (un)shuffling in all levels but the deepest, there the projection. With two levels and 48 latent channels nothing is lost.
+The residual blocks start at nothing. A random start needed more than ten times the computing for less (see the notes).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LIFT = 2.0
 
 
 def patches(images: Tensor, levels: int = 3) -> Tensor:
-    """B x 3 x H x W to (B * H/8 * W/8) x 192, in the order that repeated `pixel_unshuffle` by 2 gives."""
+    """B x 3 x H x W to (B * H/f * W/f) x (3 f f) with f = 2^levels, in the order that repeated `pixel_unshuffle` by 2 gives."""
     for _ in range(levels):
         images = nn.functional.pixel_unshuffle(images, 2)
     return images.movedim(1, -1).flatten(0, -2)
@@ -34,14 +34,14 @@ def components(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.no_grad()
 def start_from_components(vae: nn.Module, images: Tensor) -> None:
-    """Set the weights of an `AutoencoderDC` with three levels of ResBlocks and convolutional downsampling.
+    """Set the weights of an `AutoencoderDC` of ResBlocks with convolutional downsampling, none in its first block.
 
     `images` are B x 3 x H x W in -1..1. Latents come out with the fourth root of the components' variances as their
     deviation: between the raw components, where details vanish beside the mean colour, and whitened ones.
     """
-    mean, directions, variance = components(patches(images))
+    mean, directions, variance = components(patches(images, len(vae.encoder.down_blocks) - 1))
     for block in (m for m in vae.modules() if type(m).__name__ == "ResBlock"):
-        block.norm.weight.fill_(0.02)
+        block.norm.weight.zero_()
         block.norm.bias.zero_() if block.norm.bias is not None else None
     kept = vae.config.latent_channels
     gain = variance[:kept] ** -0.25
@@ -50,12 +50,12 @@ def start_from_components(vae: nn.Module, images: Tensor) -> None:
 
 
 def encoder_start(encoder: nn.Module, mean: Tensor, directions: Tensor, gain: Tensor) -> None:
-    """Two pixel unshufflings, the projection, and the latents' scale."""
-    first, second = encoder.down_blocks[1][-1], encoder.down_blocks[2][-1]
-    _set_down(encoder.conv_in, torch.eye(12))
-    _set_down(first, torch.eye(48))
-    features = min(second.conv.out_channels, len(directions))
-    _set_down(second, directions[:features])
+    """Pixel unshufflings, the projection, and the latents' scale."""
+    *shufflings, last = encoder.conv_in, *(blocks[-1] for blocks in encoder.down_blocks[1:-1])
+    for level, block in enumerate(shufflings, 1):
+        _set_down(block, torch.eye(3 * 4**level))
+    features = min(last.conv.out_channels, len(directions))
+    _set_down(last, directions[:features])
     kept = len(gain)
     encoder.conv_out.weight.zero_()
     encoder.conv_out.weight[range(kept), range(kept), 1, 1] = gain
@@ -63,16 +63,17 @@ def encoder_start(encoder: nn.Module, mean: Tensor, directions: Tensor, gain: Te
 
 
 def decoder_start(decoder: nn.Module, mean: Tensor, directions: Tensor, gain: Tensor) -> None:
-    """The inverse: the latents' scale, the components, two pixel shufflings."""
+    """The inverse: the latents' scale, the components, pixel shufflings."""
     kept = len(gain)
     decoder.conv_in.weight[:kept] = 0
     decoder.conv_in.weight[range(kept), range(kept), 1, 1] = 1 / gain
     decoder.conv_in.bias[:kept] = 0
     ups = [block for up in decoder.up_blocks for block in up if type(block).__name__ == "DCUpBlock2d"][::-1]
-    centre = mean - directions[:kept].T @ (directions[:kept] @ mean)
-    _set_up(ups[0], directions[:kept].T, centre)
-    _set_up(ups[1], torch.eye(48), torch.zeros(48))
-    ups[1].conv.bias[48:52] = ANCHOR
+    _set_up(ups[0], directions[:kept].T, mean)
+    for level, block in enumerate(ups[1:], 1):
+        values = len(directions) // 4**level
+        _set_up(block, torch.eye(values), torch.zeros(values))
+    ups[-1].conv.bias[48:52] = ANCHOR
     width = decoder.norm_out.weight.numel()
     decoder.norm_out.weight.fill_(ANCHOR / width**0.5)
     decoder.norm_out.bias.fill_(LIFT)

@@ -219,10 +219,11 @@ class TeamStage:
 def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> object:
     """The stage that a configuration names; raises `ConfigError` if it does not fit."""
     from .base import BaseStage
+    from .estimate import EstimateStage
     from .joint import JointStage
     from .vae import VaeStage
 
     if config.stage != "vae" and not config.base:
         raise ConfigError(f"The stage {config.stage} needs `base`, the folder of the stage before or a base's name.")
-    stages = {"vae": VaeStage, "base": BaseStage, "team": TeamStage, "joint": JointStage}
+    stages = {"vae": VaeStage, "base": BaseStage, "estimate": EstimateStage, "team": TeamStage, "joint": JointStage}
     return stages[config.stage](config, ranks, say)

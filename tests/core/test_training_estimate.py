@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Protects the training of a base that reads pictures: it learns, what it leaves is a plain base, a resume is exact, mistakes get
+a sentence; and the autoencoder that is nothing but principal components."""
+
+import dataclasses
+
+import pytest
+import torch
+from diffusers import AutoencoderDC
+
+from engine_server.diffusion.loading import load_base
+from engine_server.train.config import ConfigError, DataSet
+from engine_server.train.estimate import EstimateStage
+from engine_server.train.principal import components, patches, start_from_components
+from engine_server.train.samples import Batch
+from engine_server.train.team import stage_for
+
+from .tiny import tiny_base
+from .training import team_config, train, write_samples
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return write_samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base("SD2", tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def config(samples, base, tmp_path):
+    data = (DataSet(str(samples), rename={"flash": "image"}, given=("image",), wanted=("albedo", "depth")),)
+    made = team_config(samples, base, tmp_path / "run", stage="estimate", data=data, steps=60)
+    return dataclasses.replace(made, network={})
+
+
+def losses_of(stage):
+    with torch.no_grad():
+        return sum(float(stage.loss(n)) for n in range(10_000, 10_006))
+
+
+def test_it_learns_and_leaves_a_base_as_it_found_it(config, base):
+    before = losses_of(stage_for(config))
+    trained = train(config).stage
+    assert losses_of(trained) < before
+    assert trained.base.network.conv_out.out_channels == 2 * trained.base.channels  # goes on training with all of it
+    found, left = load_base(base).network, load_base(config.output).network
+    assert found.config.out_channels == left.config.out_channels
+    assert torch.equal(left.conv_out.weight, trained.base.network.conv_out.weight[: trained.base.channels])
+    assert not torch.equal(found.conv_in.weight, left.conv_in.weight)
+
+
+def test_the_loss_is_the_weighed_error_of_the_channels_that_a_batch_has(config):
+    config = dataclasses.replace(config, options={"emphasis": {"albedo": 3.0}})
+    stage, channels = stage_for(config), 4
+    truth = {name: torch.randn(2, channels, 4, 4) for name in ("image", "albedo", "depth")}
+    with torch.no_grad():
+        answers = stage._answers(truth["image"]).double()
+    measure = stage.measure.flatten().double()
+
+    def error(name):
+        rows, clean = answers[stage.wanted.index(name)], truth[name].double()
+        return sum(measure[c] * (rows[:, c] + clean[:, c]).square().mean() for c in range(channels)) / channels
+
+    both = float(stage._loss(Batch(truth), config.data[0]).detach())
+    assert both == pytest.approx(float((1.5 * error("albedo") + 0.5 * error("depth")) / 2), rel=1e-4)
+    alone = {name: truth[name] for name in ("image", "depth")}
+    assert float(stage._loss(Batch(alone), config.data[0]).detach()) == pytest.approx(float(error("depth")), rel=1e-4)
+
+
+def test_a_resume_is_exact(config, tmp_path):
+    config = dataclasses.replace(config, schedule="constant")
+    straight = train(dataclasses.replace(config, output=str(tmp_path / "straight"), steps=6))
+    halves = dataclasses.replace(config, output=str(tmp_path / "halves"))
+    train(dataclasses.replace(halves, steps=3))
+    resumed = train(dataclasses.replace(halves, steps=6))
+    assert all(torch.equal(a, b) for a, b in zip(straight.params, resumed.params, strict=True))
+
+
+def test_mistakes_get_a_sentence(config, tmp_path):
+    data = dataclasses.replace(config.data[0], given=("image", "depth"))
+    with pytest.raises(ConfigError, match="needs one channel in `given`"):
+        EstimateStage(dataclasses.replace(config, data=(data,)))
+    transformer = tiny_base("SD3", tmp_path / "transformer")
+    with pytest.raises(ConfigError, match="needs a UNet"):
+        EstimateStage(dataclasses.replace(config, base=str(transformer)))
+
+
+def autoencoder(levels: int) -> AutoencoderDC:
+    widths = [16, 16, 64] if levels == 2 else [16, 16, 64, 256]
+    layers, none = [0] + [1] * levels, [[]] * (levels + 1)
+    return AutoencoderDC.from_config(
+        {"in_channels": 3, "latent_channels": 3 * 4**levels, "encoder_block_out_channels": widths, "decoder_block_out_channels": widths,
+         "encoder_layers_per_block": layers, "decoder_layers_per_block": layers, "encoder_qkv_multiscales": none,
+         "decoder_qkv_multiscales": none, "downsample_block_type": "conv", "encoder_out_shortcut": False, "decoder_in_shortcut": False}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_with_all_principal_components_an_autoencoder_loses_nothing(levels):
+    torch.manual_seed(0)
+    coarse = torch.rand(64, 3, 8, 8) * 1.6 - 0.8 + torch.tensor([0.3, 0.0, -0.2])[:, None, None]
+    images = torch.nn.functional.interpolate(coarse, size=32, mode="bilinear").clamp(-1, 1)
+    vae = autoencoder(levels)
+    start_from_components(vae, images)
+    with torch.no_grad():
+        latents = vae.encode(images).latent
+        back = vae.decode(latents).sample
+    assert (back - images).abs().max() < 0.03
+    mean, directions, variance = components(patches(images, levels))
+    expected = (patches(images, levels) - mean) @ directions.T * variance**-0.25
+    assert torch.allclose(latents.movedim(1, -1).flatten(0, -2), expected, atol=0.02 * float(expected.abs().max()))
