@@ -8,7 +8,8 @@ A team is a folder, named like the team:
     team.json                {"title", "licence", "native_size", "default_steps", "tasks"}
 
 `tasks`, if there, says what is different for some tasks: {"synthesize": {"adapter": "more.safetensors", "steps": 8, "zero_start":
-false, "solver": "euler"}}, any of them. `adapters` is short for adapters alone: {"shade": "scenes.safetensors"}.
+false, "solver": "euler"}}, any of them. `adapters` is short for adapters alone: {"shade": "scenes.safetensors"}. An adapter
+that is for another base than the usual names its folder in `bases`: {"scenes.safetensors": "scenes_base"}.
 """
 
 from __future__ import annotations

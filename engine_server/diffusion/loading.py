@@ -38,7 +38,7 @@ def load_team(
     """Load a team: a bundled one by its name, a team's folder, or a base (folder or hub name) with an adapter file.
 
     A team's folder holds `base/`, `team.safetensors`, `team.json` and perhaps more adapters, which `adapter` names by their
-    file. `dtype` is float32, bfloat16 or float16. `options` are those of `load_base`. Raises `TeamError` (a ValueError) with
+    file, and more bases, where team.json says which adapter is for which. `dtype` is float32, bfloat16 or float16. `options` are those of `load_base`. Raises `TeamError` (a ValueError) with
     a sentence that says what is wrong.
     """
     precision = getattr(torch, dtype, None)
@@ -80,7 +80,8 @@ def _resolved(base: str, adapter: str | Path | None) -> tuple[str | Path, str | 
     folder = next((f for f in (Path(base), BUNDLED / base) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
     inside = folder / (adapter or TEAM_FILE) if folder else None
     if inside and inside.is_file():
-        return folder / "base", inside, _settings(folder / "team.json")
+        settings = _settings(folder / "team.json")
+        return folder / settings.get("bases", {}).get(inside.name, "base"), inside, settings
     if adapter is None:
         names = ", ".join(bundled_teams()) or "none"
         raise TeamError(f"There is no bundled team {base!r} (there are: {names}); for another base give adapter=, too.")

@@ -34,14 +34,18 @@ def mean_maps(folder: Path) -> dict[str, float | list[float]]:
     return means
 
 
-def bundle(base: Path, adapters: dict[str, Path], out: Path, facts: dict) -> None:
-    """Write `out`/base, one file for each adapter (from the folder of its training), and team.json."""
-    for number, (name, folder) in enumerate(adapters.items()):
-        checkpoint = read_checkpoint(folder / "team.safetensors")
+def bundle(bases: dict[str, Path], adapters: dict[str, Path], out: Path, facts: dict) -> None:
+    """Write one folder for each base, one file for each adapter (from the folder of its training), and team.json.
+
+    `bases` are by name; the adapter of the name NAME is for the base "NAME_base" if there is one, else for "base".
+    """
+    for name, base in bases.items():
         frozen = load_base(base)
         frozen.network.half(), frozen.vae.half()
-        if number == 0:
-            save_base(frozen, out / "base")
+        save_base(frozen, out / name)
+    for name, folder in adapters.items():
+        checkpoint = read_checkpoint(folder / "team.safetensors")
+        frozen = load_base(bases.get(f"{name}_base", bases["base"]))
         load_checkpoint(frozen.network, checkpoint, torch.float32)
         save_checkpoint(out / f"{name}.safetensors", frozen.network, checkpoint.config, torch.float16)
     write_json(out / "team.json", facts)
@@ -59,6 +63,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--scenes", type=Path, help="training scenes, for the means of their channels")
     parser.add_argument("--also", action="append", default=[], metavar="NAME=FOLDER=TASK,TASK", help="a further adapter")
+    parser.add_argument("--other-base", action="append", default=[], metavar="NAME=FOLDER", help="a base that is that adapter's own")
     parser.add_argument("--title", default="Teamwork nano")
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
     parser.add_argument("--zero-start", action="store_true", help="the team was trained to start from zero noise")
@@ -81,7 +86,10 @@ def main() -> None:
     facts["turns"] = {"team.safetensors": args.turns}
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
     facts["shifts"] = {f"{name}.safetensors": args.shifts for name in adapters}
-    bundle(args.base, adapters, args.out, facts)
+    others = dict(entry.split("=") for entry in args.other_base)
+    facts["bases"] = {f"{name}.safetensors": f"{name}_base" for name in others}
+    bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in others.items()}
+    bundle(bases, adapters, args.out, facts)
     write_json(args.out / "naive_means.json", mean_maps(args.data))
     if args.scenes:
         write_json(args.out / "naive_means_scenes.json", mean_maps(args.scenes))
