@@ -38,8 +38,8 @@ def load_team(
     """Load a team: a bundled one by its name, a team's folder, or a base (folder or hub name) with an adapter file.
 
     A team's folder holds `base/`, `team.safetensors`, `team.json` and perhaps more adapters, which `adapter` names by their
-    file, and more bases, where team.json says which adapter is for which. `dtype` is float32, bfloat16 or float16. `options` are those of `load_base`. Raises `TeamError` (a ValueError) with
-    a sentence that says what is wrong.
+    file, and more bases, where team.json says which adapter is for which. `dtype` is float32, bfloat16 or float16. `options`
+    are those of `load_base`. Raises `TeamError` (a ValueError) with a sentence that says what is wrong.
     """
     precision = getattr(torch, dtype, None)
     if precision not in (torch.float32, torch.bfloat16, torch.float16):

@@ -2,8 +2,8 @@
 """A base that learns to read pictures before its team comes: one row in, all wanted channels out of a wider last layer.
 
 A team needs a row of the network for each channel; here one row answers for all, so a sample costs a fraction of what it costs a
-team. Afterwards the wide layer goes, but for one channel's part, and the stage `joint` trains base and team together from there. Like
-`joint`, it is for bases too small to have learnt much from pictures alone.
+team. Afterwards the wide layer goes, its parts' mean in its place, and the stage `joint` trains base and team together from there,
+with what this one has learnt as its `Teacher`. Like `joint`, it is for bases too small to have learnt much from pictures alone.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from ..diffusion.base import Base
+from ..diffusion.loading import load_base
+from ..whole import whole_file
 from .base import save_base, trainable_base
 from .config import DataSet, TrainConfig
 from .errors import ConfigError
 from .latents import LatentCache
-from .measure import pixel_measure
+from .measure import mean_error, pixel_measure
 from .options import options_of
 from .ranks import Ranks
 from .samples import Batch, SampleSet
 from .seeds import seeds
 
 Tensor = torch.Tensor
+WIDE = "wide.safetensors"
 TIME = 1000.0
 """The timestep of everything here: that of the first step from zero noise, which is where such a team answers."""
 
@@ -41,8 +46,41 @@ def widened(base: Base, count: int) -> nn.Conv2d:
     return wide.to(last.weight.device)
 
 
+def answers_of(base: Base, rows: Tensor) -> Tensor:
+    """The velocities from zero noise, which are minus the clean latents: B x (channels C) x h x w."""
+    rows = rows.to(base.device, base.dtype, memory_format=torch.channels_last)
+    conditions = base.conditions(len(rows), *(side * base.factor for side in rows.shape[-2:]))
+    return base.predict(rows, torch.full((len(rows),), TIME, device=rows.device), conditions).float()
+
+
+class Teacher:
+    """What the stage `estimate` left in a folder, as a whole: it answers all channels from one, for a team to learn from.
+
+    Its answers are the mean of what is possible, without the noise that single samples have around it.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        """Raises `ConfigError` if the folder is not of that stage."""
+        if not (folder / WIDE).is_file():
+            raise ConfigError(f"options.teacher: {folder} has no {WIDE}; it is not a result of the stage estimate.")
+        with safe_open(folder / WIDE, "pt") as file:
+            facts, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+        self.given, self.wanted = facts["given"], facts["wanted"].split(",")
+        self.base = load_base(folder, device)
+        self.base.network.conv_out = widened(self.base, len(self.wanted))
+        self.base.network.conv_out.load_state_dict(weights)
+        self.base.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def taught(self, batch: Batch) -> Batch:
+        """The batch with the teacher's answers in the place of those channels that it knows."""
+        answers = -answers_of(self.base, batch.latents[self.given]).cpu()
+        parts = dict(zip(self.wanted, answers.chunk(len(self.wanted), dim=1), strict=True))
+        return Batch({name: parts.get(name, clean) for name, clean in batch.latents.items()}, batch.weight)
+
+
 class EstimateStage:
-    """Squared error of all wanted channels that a batch has, from its one given channel, at the highest noise level without noise."""
+    """Error of all wanted channels that a batch has, from its one given channel, at the highest noise level without noise."""
 
     def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
         """Raises `ConfigError` where the configuration, the data or the base do not fit each other."""
@@ -63,8 +101,9 @@ class EstimateStage:
         self.weights = weights / weights.sum()
 
     def _set(self, data: DataSet, cache: LatentCache) -> SampleSet:
-        if len(data.given) != 1 or not data.wanted:
-            raise ConfigError(f"The data set {data.folder}: the stage estimate needs one channel in `given`, and `wanted`.")
+        if len(data.given) != 1 or data.given != self.config.data[0].given or not data.wanted:
+            needs = "one channel in `given`, the same for all data sets, and `wanted`"
+            raise ConfigError(f"The data set {data.folder}: the stage estimate needs {needs}.")
         return SampleSet(data, cache, {*data.given, *data.wanted}, set(data.wanted), min(crop for crop, _ in self.sizes))
 
     def parameters(self) -> list[nn.Parameter]:
@@ -83,29 +122,28 @@ class EstimateStage:
         answers = self._answers(batch.latents[data.given[0]])
         errors = [(answers[self.wanted.index(n)] + batch.latents[n].to(answers.device)).square() for n in names]
         weight = torch.tensor([self.options.emphasis.get(n, 1.0) for n in names])
-        scale = (weight / weight.mean()).to(answers.device)[:, None, None, None, None] * self.measure.to(answers.device)
+        scale = (weight / weight.mean()).to(answers.device)[:, None, None, None, None]
         pixels = 1.0 if batch.weight is None else batch.weight.to(answers.device)
-        return (torch.stack(errors) * scale * pixels).mean()
+        return mean_error(torch.stack(errors) * self.measure.to(answers.device) * pixels, scale, self.options.error)
 
     def _answers(self, rows: Tensor) -> Tensor:
-        """The velocity of each wanted channel from zero noise, which is minus its clean latents: channels x B x C x h x w."""
-        rows = rows.to(self.base.device, self.base.dtype, memory_format=torch.channels_last)
-        conditions = self.base.conditions(len(rows), *(side * self.base.factor for side in rows.shape[-2:]))
-        time = torch.full((len(rows),), TIME, device=rows.device)
-        answers = self.base.predict(rows, time, conditions).float()
-        return answers.unflatten(1, (len(self.wanted), -1)).movedim(1, 0)
+        """Of each wanted channel: channels x B x C x h x w."""
+        return answers_of(self.base, rows).unflatten(1, (len(self.wanted), -1)).movedim(1, 0)
 
     def save(self, folder: Path) -> None:
-        """The base in diffusers layout; its last layer is the part of the first wanted channel."""
+        """The base in diffusers layout, its last layer the mean of the wide one's parts, and the wide one beside it."""
+        wide = {name: value.contiguous() for name, value in self.base.network.conv_out.state_dict().items()}
         with self._narrowed():
             save_base(self.base, folder)
+        with whole_file(folder / WIDE) as partial:
+            save_file(wide, partial, metadata={"given": self.config.data[0].given[0], "wanted": ",".join(self.wanted)})
 
     @contextlib.contextmanager
     def _narrowed(self) -> Iterator[None]:
         wide, network = self.base.network.conv_out, self.base.network
         with torch.no_grad():
             for narrow, part in ((self.narrow.weight, wide.weight), (self.narrow.bias, wide.bias)):
-                narrow.copy_(part[: len(narrow)])
+                narrow.copy_(part.unflatten(0, (len(self.wanted), -1)).mean(0))
         network.conv_out = self.narrow
         try:
             yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much each latent channel changes the picture: what an error of it should count if the picture is what counts."""
+"""What an error of an answer counts: how much each latent channel changes the picture, and how errors of pictures are added up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from ..diffusion.base import Base
 
 Tensor = torch.Tensor
 STEP, SIDE, DRAWN = 0.1, 4, 8
+LEAST = 1e-3
+"""Keeps the slope of a root finite where an answer is right."""
 
 
 @torch.no_grad()
@@ -28,3 +30,14 @@ def _stepped(latents: Tensor, channel: int) -> Tensor:
     stepped = latents.clone()
     stepped[:, channel, SIDE // 2, SIDE // 2] += STEP
     return stepped
+
+
+def mean_error(square: Tensor, weight: Tensor, error: str) -> Tensor:
+    """The mean over rows and images of squared errors, rows x images x C x h x w, or with `error` "rmse" of each picture's root of
+    their mean. `weight` is rows x 1 x 1 x 1 x 1.
+
+    Roots count a picture that is hopeless less than squares do, and give a channel whose errors are small as much say as others.
+    """
+    if error == "rmse":
+        square = (square.mean(dim=(2, 3, 4), keepdim=True) + LEAST).sqrt()
+    return (square * weight).mean()

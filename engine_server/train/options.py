@@ -40,7 +40,8 @@ class TeamOptions:
     checkpoint whose teammates of the same names the team starts from; `latents` the file of encoded pictures (empty:
     beside the result). `network`, `quantization` and `revision` say how the base is loaded (see `load_team`); `saved` is the
     precision of the adapter's file. `measure` says how errors of latent channels count: "latents" alike, "pixels" by how much
-    each changes the picture.
+    each changes the picture. `error` is "square", or "rmse", the mean of the roots of each picture's mean square. `teacher` is
+    the folder of a run of the stage "estimate": where a batch is given just what that was, the team learns its answers.
     """
 
     keep: float = 0.5
@@ -57,6 +58,8 @@ class TeamOptions:
     revision: str = ""
     saved: str = "float32"
     measure: str = "latents"
+    error: str = "square"
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,12 @@ class JointOptions:
 
 @dataclass(frozen=True)
 class EstimateOptions:
-    """`emphasis`, `sizes` and `latents` as in `TeamOptions`; `shift` is that of a fresh base's scheduler."""
+    """`emphasis`, `sizes`, `latents` and `error` as in `TeamOptions`; `shift` is that of a fresh base's scheduler."""
 
     emphasis: dict[str, float] = field(default_factory=dict)
     sizes: tuple[tuple, ...] = ()
     latents: str = ""
+    error: str = "square"
     shift: float = 1.0
 
 
@@ -94,6 +98,8 @@ KINDS: dict[str, type] = {
 def options_of(config: TrainConfig) -> Options:
     """The options of the configured stage; raises `ConfigError` for one that it does not have."""
     options = build(KINDS[config.stage], config.options, f"[options] of the stage {config.stage}")
+    if getattr(options, "error", "square") not in ("square", "rmse"):
+        raise ConfigError(f"options.error is {options.error!r}; expected square or rmse.")
     if isinstance(options, TeamOptions):
         _check(options)
     if isinstance(options, JointOptions):

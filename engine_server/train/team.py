@@ -16,9 +16,10 @@ from ..teamwork.config import TeamConfig
 from ..teamwork.inject import adapters, attach, profile_layers
 from .config import DataSet, TrainConfig, build
 from .errors import ConfigError
+from .estimate import EstimateStage, Teacher
 from .latents import LatentCache
 from .objectives import objective_for
-from .measure import pixel_measure
+from .measure import mean_error, pixel_measure
 from .options import TeamOptions, options_of
 from .precision import mixed_precision
 from .ranks import Ranks
@@ -107,6 +108,7 @@ class TeamStage:
         self._attach()
         self.objective = objective_for(self.base, self.options.weighting)
         self.measure = pixel_measure(self.base) if self.options.measure == "pixels" else torch.ones(1, 1, 1)
+        self.teacher = Teacher(Path(self.options.teacher), str(ranks.device)) if self.options.teacher else None
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
         self._check_sizes()
         cache = LatentCache(
@@ -168,6 +170,8 @@ class TeamStage:
         crop, count = self.sizes[streams.choices.integers(len(self.sizes))]
         batch = chosen.draw(count, crop // self.base.factor, streams.choices)
         given, wanted = choose(chosen.data, batch.names, self.team, streams.choices, keep)
+        if self.teacher and given == [self.teacher.given]:
+            batch = self.teacher.taught(batch)
         return self.loss_of(batch, given, wanted, streams.noise)
 
     def loss_of(self, batch: Batch, given: list[str], wanted: list[str], generator: torch.Generator) -> Tensor:
@@ -182,8 +186,9 @@ class TeamStage:
         rows = torch.where(is_wanted[:, None, None, None, None], self.objective.noised(clean, noise, spread), clean)
         answer = self._predict(rows, self.objective.timestep(level), order)[is_wanted.to(self.base.device)].float()
         target = self.objective.target(clean, noise, spread)[is_wanted]
-        weight = self._weight([name for name in names if name.endswith(".out")], level, batch.weight) * self.measure
-        return ((answer - target.to(answer.device)).square() * weight.to(answer.device)).mean()
+        pixels = (1.0 if batch.weight is None else batch.weight) * self.measure * self.objective.weight(level)[:, None, None, None]
+        square = (answer - target.to(answer.device)).square() * pixels.to(answer.device)
+        return mean_error(square, self._emphasis([n for n in names if n.endswith(".out")]).to(answer.device), self.options.error)
 
     def _noise(self, clean: Tensor, generator: torch.Generator, start_share: float) -> tuple[Tensor, Tensor]:
         """A noise level for each image, and noise for every row, drawn on the CPU so that they are the same everywhere."""
@@ -193,11 +198,10 @@ class TeamStage:
             noise += strength * torch.randn(*clean.shape[:3], 1, 1, generator=generator)
         return level, torch.where(highest[:, None, None, None], 0.0, noise) if self.options.zero_start else noise
 
-    def _weight(self, wanted: list[str], level: Tensor, pixels: Tensor | None) -> Tensor:
-        """Rows x images x 1 x h x w, or x 1 x 1 x 1; the channels' emphasis has the mean 1 over those that are wanted."""
+    def _emphasis(self, wanted: list[str]) -> Tensor:
+        """The channels' emphasis, rows x 1 x 1 x 1 x 1, with the mean 1 over those that are wanted."""
         rows = torch.tensor([self.options.emphasis.get(name.removesuffix(".out"), 1.0) for name in wanted])
-        weight = (rows / rows.mean())[:, None, None, None, None] * self.objective.weight(level)[:, None, None, None]
-        return weight if pixels is None else weight * pixels
+        return (rows / rows.mean())[:, None, None, None, None]
 
     def _predict(self, rows: Tensor, timestep: Tensor, order: tuple[int, ...]) -> Tensor:
         flat = rows.flatten(0, 1).to(self.base.device, self.base.dtype)  # teammate-major, as the coordination expects
@@ -219,7 +223,6 @@ class TeamStage:
 def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> object:
     """The stage that a configuration names; raises `ConfigError` if it does not fit."""
     from .base import BaseStage
-    from .estimate import EstimateStage
     from .joint import JointStage
     from .vae import VaeStage
 

@@ -3,14 +3,17 @@
 a sentence; and the autoencoder that is nothing but principal components."""
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderDC
 
 from engine_server.diffusion.loading import load_base
 from engine_server.train.config import ConfigError, DataSet
-from engine_server.train.estimate import EstimateStage
+from engine_server.train.estimate import EstimateStage, Teacher
+from engine_server.train.measure import mean_error
 from engine_server.train.principal import components, patches, start_from_components
 from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
@@ -48,7 +51,8 @@ def test_it_learns_and_leaves_a_base_as_it_found_it(config, base):
     assert trained.base.network.conv_out.out_channels == 2 * trained.base.channels  # goes on training with all of it
     found, left = load_base(base).network, load_base(config.output).network
     assert found.config.out_channels == left.config.out_channels
-    assert torch.equal(left.conv_out.weight, trained.base.network.conv_out.weight[: trained.base.channels])
+    wide = trained.base.network.conv_out.weight
+    assert torch.allclose(left.conv_out.weight, (wide[: trained.base.channels] + wide[trained.base.channels :]) / 2)
     assert not torch.equal(found.conv_in.weight, left.conv_in.weight)
 
 
@@ -79,10 +83,47 @@ def test_a_resume_is_exact(config, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(straight.params, resumed.params, strict=True))
 
 
+def test_what_it_has_learnt_is_a_teacher(config, samples, base, tmp_path):
+    trained = train(config).stage
+    teacher = Teacher(Path(config.output), "cpu")
+    batch = trained.sets[0].draw(2, 4, np.random.default_rng(0))
+    with torch.no_grad():
+        answers = dict(zip(trained.wanted, -trained._answers(batch.latents["image"]), strict=True))
+    taught = teacher.taught(batch).latents
+    assert all(torch.allclose(taught[name], answers[name], atol=1e-6) for name in taught if name != "image")
+    assert torch.equal(taught["image"], batch.latents["image"])
+
+    options = {"teacher": config.output, "keep": 1.0, "start_share": 1.0, "zero_start": True}
+    team = stage_for(team_config(samples, base, tmp_path / "team", network={"profile": "SD2"}, options=options))
+    seen = []
+    team.loss_of = lambda batch, given, wanted, generator: seen.append((batch, given)) or torch.zeros(())
+    team.loss(0)
+    assert seen[0][1] == ["image"]
+    plain = stage_for(team_config(samples, base, tmp_path / "plain", network={"profile": "SD2"}, options=options | {"teacher": ""}))
+    plain.loss_of = team.loss_of
+    plain.loss(0)
+    assert torch.equal(seen[0][0].latents["image"], seen[1][0].latents["image"])
+    assert torch.allclose(seen[0][0].latents["albedo"], teacher.taught(seen[1][0]).latents["albedo"], atol=1e-6)
+
+
+def test_the_mean_of_roots_counts_each_picture_once():
+    square = torch.rand(2, 3, 4, 5, 5)
+    weight = torch.tensor([0.5, 1.5])[:, None, None, None, None]
+    expected = sum(
+        float(weight[row]) * (float(square[row, image].mean()) + 1e-3) ** 0.5 for row in range(2) for image in range(3)
+    )
+    assert float(mean_error(square, weight, "rmse")) == pytest.approx(expected / 6, rel=1e-5)
+    assert float(mean_error(square, weight, "square")) == pytest.approx(float((square * weight).mean()), rel=1e-6)
+
+
 def test_mistakes_get_a_sentence(config, tmp_path):
     data = dataclasses.replace(config.data[0], given=("image", "depth"))
     with pytest.raises(ConfigError, match="needs one channel in `given`"):
         EstimateStage(dataclasses.replace(config, data=(data,)))
+    with pytest.raises(ConfigError, match="not a result of the stage estimate"):
+        Teacher(tmp_path, "cpu")
+    with pytest.raises(ConfigError, match="expected square or rmse"):
+        stage_for(dataclasses.replace(config, options={"error": "cubic"}))
     transformer = tiny_base("SD3", tmp_path / "transformer")
     with pytest.raises(ConfigError, match="needs a UNet"):
         EstimateStage(dataclasses.replace(config, base=str(transformer)))
