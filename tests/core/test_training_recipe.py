@@ -22,7 +22,9 @@ from engine_server.train.team import RANK, stage_for
 from .tiny import tiny_base
 from .training import ROOT, team_config, write_config, write_samples
 
-RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").glob("*.toml"))
+RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").glob("*/*.toml"))
+TOGETHER = "materials.toml"
+"""Trains within the joint stage, which has the time and the warm-up."""
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +106,12 @@ rename = {{ flash = "image" }}
     assert np.isfinite(team.run({"image": photo}, "albedo", steps=2)["albedo"]).all()
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_bundled_recipes_are_whole_and_keep_their_own_numbers(recipe):
     config = load_config(recipe)
-    assert config.optimizer == "adamw" and config.accumulate == 1 and config.minutes > 0 and config.warmup >= 100
+    assert config.accumulate == 1
+    if recipe.name != TOGETHER and config.steps > 1:
+        assert config.optimizer == "adamw" and config.minutes > 0 and config.warmup >= 50
     options = options_of(config)
     if config.stage == "team":
         assert options.offset_noise == 0 and options.zero_start and config.weights == "float32"
