@@ -5,22 +5,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-CHECKED_BYTES = 1 << 16
-
-
-def digest_of(body: dict[str, Any], buffers: Sequence[Any]) -> bytes:
-    """What a job asks for and with which images; sums will do for those, as nobody gains by deceiving himself."""
-    return hashlib.sha256(json.dumps([body, [_sum(buffer) for buffer in buffers]], sort_keys=True).encode()).digest()
+from blender_addon.wire.frames import BEFORE, Envelope
+from blender_addon.wire.reference import sum_of
 
 
-def _sum(buffer: Any) -> tuple[int, int]:
-    """A sum of all words and a checksum of the first: ten times faster than a checksum of all, while the server waits."""
-    data = memoryview(buffer)
-    words = np.frombuffer(data, np.uint64, data.nbytes // 8)
-    return int(words.sum(dtype=np.uint64)), zlib.crc32(data[:CHECKED_BYTES])
+def digest_of(envelope: Envelope, frames: Sequence[Any]) -> bytes:
+    """What a job asks for and with which images, wherever they lie; sums will do, as nobody gains by deceiving himself."""
+    files = envelope.files
+    sums = [files[place].sum if place in files else sum_of(frames[place]) for place in range(BEFORE, len(frames))]
+    return hashlib.sha256(json.dumps([envelope.body, sums], sort_keys=True).encode()).digest()

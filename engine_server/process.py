@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .executor import NotStarted
 from .logs import take_over
-from .worker_link import Orders
+from .worker_link import GOODBYE, Orders
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class WorkerProcess:
     def stop(self) -> None:
         """Ask the process to end by closing its input, and see to it that it does."""
         with contextlib.suppress(OSError):
+            self._process.stdin.write(GOODBYE)
             self._process.stdin.close()
         timer = threading.Timer(GRACE, self._process.kill)
         timer.daemon = True

@@ -22,7 +22,8 @@ class Job:
     """One job. `owner` is the client's public key, `route` the connection that gets its news, `frames` its submission.
 
     `digest` tells one request from another with the same name. `news` is the last progress, as frames. `abandoned` means
-    that nobody will fetch its end. `started` is when a worker got it, by the monotonic clock, `begun` how often one did.
+    that nobody will fetch its end. `files` are the names of those that its images lie in, `near` means that its client can read
+    such files. `started` is when a worker got it, by the monotonic clock, `begun` how often one did.
     """
 
     owner: str
@@ -38,6 +39,8 @@ class Job:
     abandoned: bool = False
     started: float = 0.0
     begun: int = 0
+    files: tuple[str, ...] = ()
+    near: bool = False
     news: list = field(default_factory=list)
     number: int = field(default_factory=lambda: next(_numbers))
 

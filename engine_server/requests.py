@@ -7,7 +7,6 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from blender_addon.wire import (
@@ -18,12 +17,12 @@ from blender_addon.wire import (
     Cancel,
     Cancelled,
     Catalogue,
-    Envelope,
     Failed,
     Fetch,
     GetCatalogue,
     GetJobs,
     GetStatus,
+    HandoverLost,
     Heartbeat,
     Hello,
     JobInfo,
@@ -32,6 +31,8 @@ from blender_addon.wire import (
     Progress,
     Refused,
     Result,
+    Share,
+    Shared,
     Status,
     Submit,
     Unload,
@@ -42,9 +43,11 @@ from blender_addon.wire import (
 from . import __version__
 from .digest import digest_of
 from .downloads import Downloads
+from .handover import discard, reachable
 from .library import usable
 from .offering import GET_MODEL, TASKS, catalogue, unfit
 from .queue import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, Queue, QueueFull
+from .request import Request
 from .results import ResultStore
 from .settings import Settings
 from .standing import standing
@@ -55,23 +58,10 @@ log = logging.getLogger(__name__)
 
 LISTED_JOBS = 256
 STOPPING = "engine-stopping"
+GONE = "The result was dropped: newer ones needed its room, or its time was up. Submit the job again, with another name."
+LOST = "The job's images are not where they were said to be: send them in the message."
 
 Send = Callable[[bytes, list], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """A client's message: whose it is (public key), which connection it came by, its frames, its size in bytes."""
-
-    owner: str
-    route: bytes
-    frames: list
-    envelope: Envelope
-
-    @property
-    def size(self) -> int:
-        """Bytes of the whole message."""
-        return sum(memoryview(frame).nbytes for frame in self.frames)
 
 
 class Desk:
@@ -89,6 +79,7 @@ class Desk:
         self.started, self._closing = time.monotonic(), False
         self._answers: dict[type[Message], Callable[[Request, Any], Message | None]] = {
             Hello: self._hello,
+            Share: self._share,
             Heartbeat: self._heartbeat,
             GetStatus: self._status,
             GetCatalogue: self._catalogue,
@@ -112,6 +103,12 @@ class Desk:
         device, free, total = self.device()
         models = usable(self.settings.models)
         return Welcome(PROTOCOL, __version__, device, free, total, models, TASKS, self.instance)
+
+    def _share(self, request: Request, share: Share) -> Shared:
+        handover = self.supervisor.handover
+        if handover is None:
+            return Shared(self.instance, "", False)
+        return Shared(self.instance, handover.folder.path, handover.prove(request.owner, request.route, share.proof))
 
     def _catalogue(self, request: Request, _: GetCatalogue) -> Catalogue:
         return Catalogue(catalogue(self.settings.models))
@@ -142,13 +139,19 @@ class Desk:
 
     def _submit(self, request: Request, submit: Submit) -> Message | None:
         known = self.queue.find(request.owner, submit.job_id)
-        digest = digest_of(request.envelope.body, request.frames[2:])
+        digest = digest_of(request.envelope, request.frames)
+        frames = request.claimed(handover := self.supervisor.handover)
+        if frames is None:
+            return Failed(submit.job_id, "handover-lost", LOST)
         if known is not None:
+            discard(frames)
             return self._again(request, known, digest)
-        job = Job(request.owner, submit.job_id, submit.task, request.route, request.frames, request.size, digest, submit.model)
+        job = Job(request.owner, submit.job_id, submit.task, request.route, frames, request.size, digest, submit.model)
+        job.files, job.near = tuple(file.name for file in request.envelope.files.values()), request.near(handover)
         refusal = unfit(submit, self.settings.models) or self._enqueue(job)
         if refusal:
             log.info("job %s refused: %s", submit.job_id, refusal.code)
+            discard(frames)
             return refusal
         log.info("job %s accepted: %s, %d bytes", job.job_id, job.task, job.size)
         self._accept(request, job)
@@ -201,10 +204,18 @@ class Desk:
         job.route, job.abandoned = route, False
         frames = self.results.get(job) if job.finished else job.news
         if frames is None and job.finished:
-            sentence = "The result was dropped: newer ones needed its room, or its time was up. Submit the job again, with another name."
-            frames = encode(Failed(job.job_id, "result-gone", sentence))
+            frames = encode(Failed(job.job_id, "result-gone", GONE))
         if frames:
-            self._send(route, frames)
+            self._deliver(job, frames)
+
+    def _deliver(self, job: Job, frames: list) -> None:
+        """Send news of a job to its connection; what lies in files goes in the message where those are out of reach."""
+        handover = self.supervisor.handover
+        try:
+            self._send(job.route, reachable(frames, handover is not None and handover.near(job.owner, job.route)))
+        except HandoverLost as error:
+            log.warning("the result of job %s is lost: %s", job.job_id, error)
+            self._send(job.route, encode(Failed(job.job_id, "result-gone", GONE)))
 
     def _acknowledge(self, request: Request, message: Acknowledge) -> None:
         job = self.queue.find(request.owner, message.job_id)
@@ -227,17 +238,20 @@ class Desk:
         else:
             self._end(job, message, frames)
         if not job.abandoned:
-            self._send(job.route, frames)
+            self._deliver(job, frames)
 
     def _end(self, job: Job, message: Message, frames: list) -> None:
         job.state = {Result: DONE, Failed: FAILED, Cancelled: CANCELLED}[type(message)]
         job.frames = job.news = []
+        if job.files:
+            self.supervisor.handover.discard(job.files)
         seconds = time.monotonic() - job.started if job.started else 0.0
         self.tally.add(message, seconds)
         if isinstance(message, Result):
             self.queue.took(seconds)
         log.info("job %s %s%s", job.job_id, job.state, f": {message.code}" if isinstance(message, Failed) else "")
         if job.abandoned:
+            discard(frames)
             self._forget(job)
         else:
             self.results.put(job, frames)

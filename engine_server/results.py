@@ -2,7 +2,8 @@
 """Keeps the ends of jobs until their client has acknowledged them: in memory up to a budget, then on disk.
 
 Files are written by a thread of their own and read through memory maps, so that the server never waits for a disk. They
-have no name on POSIX and are deleted on closing elsewhere, so that nothing is left behind when the server is killed.
+have no name on POSIX and are deleted on closing elsewhere, so that nothing is left behind when the server is killed. Images
+that a worker has handed over in files of the memory stay there, and count like any others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from blender_addon.wire import HandoverLost
+
+from .handover import Carried, discard, size_of, whole
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +60,7 @@ class ResultStore:
 
     def put(self, key: Hashable, frames: Sequence[Any]) -> None:
         """Keep the frames (anything with a buffer) under `key`."""
-        self._kept[key] = _Kept(frames, sum(memoryview(frame).nbytes for frame in frames))
+        self._kept[key] = _Kept(frames, size_of(frames))
         self.settle()
 
     def get(self, key: Hashable) -> Sequence[Any] | None:
@@ -65,7 +70,14 @@ class ResultStore:
 
     def drop(self, key: Hashable) -> None:
         """Forget the frames kept under `key`. A file goes when the last message that still sends from it has left."""
-        self._kept.pop(key, None)
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            discard(kept.frames)
+
+    def fresh(self, seconds: float) -> bool:
+        """Is there a result in files of the memory that its client has had so few seconds to read?"""
+        since = time.monotonic() - seconds
+        return any(kept.since > since and isinstance(kept.frames, Carried) for kept in self._kept.values())
 
     def settle(self) -> None:
         """Take over what has been written, write what is too much for memory, forget what is too much at all."""
@@ -77,8 +89,10 @@ class ResultStore:
 
     def _take_over(self, kept: _Kept) -> None:
         try:
-            kept.frames, kept.on_disk = kept.writing.result(), True
-        except OSError as error:
+            written = kept.writing.result()
+            discard(kept.frames)
+            kept.frames, kept.on_disk = written, True
+        except (OSError, HandoverLost) as error:
             kept.unwritable = True  # trying again each time would write gigabytes for nothing
             log.warning("a result stays in memory: it cannot be written to %s (%s)", self._folder, error)
         kept.writing = None
@@ -112,14 +126,15 @@ class ResultStore:
 
 def _write(folder: Path, frames: Sequence[Any]) -> list[memoryview]:
     """The same frames as views into a mapped temporary file."""
-    views = [memoryview(frame) for frame in frames]
+    sizes = []
     with tempfile.TemporaryFile(dir=folder) as file:
-        for view in views:
+        for view in whole(frames):
             file.write(view)
+            sizes.append(view.nbytes)
         file.flush()
         mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     slices, start = [], 0
-    for view in views:
-        slices.append(mapped[start : start + view.nbytes])
-        start += view.nbytes
+    for size in sizes:
+        slices.append(mapped[start : start + size])
+        start += size
     return slices

@@ -25,16 +25,19 @@ from blender_addon.wire import (
     encode,
     is_loopback,
 )
+from blender_addon.wire.reference import stand_in
 from blender_addon.wire.sockets import ZAP_DOMAIN, server_socket
 
 from . import __version__, worker_link
 from .cluster.executor import RayActors
 from .executor import Executor
+from .handover import Handover
 from .metrics import Metrics, Snapshot
 from .parent import ParentWatch
 from .process import Processes
 from .queue import QUEUED, RUNNING
-from .requests import Desk, Request
+from .request import Request
+from .requests import Desk
 from .settings import Settings
 from .standing import standing
 from .supervisor import Supervisor
@@ -45,6 +48,8 @@ log = logging.getLogger(__name__)
 
 TICK_MS = 500
 """How often the loop looks at clocks when nothing else wakes it."""
+READING_SECONDS = 1.0
+"""What a client has for reading a result's files before the engine that was told to stop removes them."""
 
 
 class Server:
@@ -59,7 +64,9 @@ class Server:
         _require_clients(settings.address, self._ring)
         self._wakeup = Wakeup()
         self._context = zmq.Context()
-        self._supervisor = Supervisor(self._context, settings, self._on_news, _executor(settings, self._wakeup.wake))
+        executor = _executor(settings, self._wakeup.wake)
+        self._handover = Handover.open(executor.remote)
+        self._supervisor = Supervisor(self._context, settings, self._on_news, executor, self._handover)
         admits = {ZAP_DOMAIN: self._lists, worker_link.DOMAIN: self._supervisor.admits}
         self._door = Doorkeeper(self._context, admits)
         self._clients = server_socket(self._context, settings.address, self._ring.pair("engine"))
@@ -107,7 +114,8 @@ class Server:
             log.info("the engine stops; what runs has %.0f s to end", self._settings.drain)
             self._deadline = time.monotonic() + self._settings.drain
             self._desk.hand_back((QUEUED,))
-        return self._stopping > 1 or not self._desk.busy() or time.monotonic() >= self._deadline
+        open_ends = self._desk.busy() or self._desk.results.fresh(READING_SECONDS)
+        return self._stopping > 1 or not open_ends or time.monotonic() >= self._deadline
 
     def _poller(self) -> zmq.Poller:
         poller = zmq.Poller()
@@ -120,6 +128,8 @@ class Server:
         self._desk.downloads.check()
         self._desk.dispatch()
         self._desk.results.settle()
+        if self._handover is not None:
+            self._handover.sweep()
         if self.metrics is not None:
             self.metrics.take(self._snapshot)
         if self._parent is not None and self._parent.gone():
@@ -148,7 +158,7 @@ class Server:
     def _reply(self, route: bytes, frames: list) -> tuple:
         """The reply to a message, and the number of the request that it answers. No message, however odd, stops the server."""
         try:
-            envelope = decode(frames, FROM_CLIENT)
+            envelope = decode(frames, FROM_CLIENT, stand_in)
         except (ProtocolError, VersionMismatch) as error:
             log.warning("refused a message: %s", error)
             code = error.code if isinstance(error, ProtocolError) else "version-mismatch"
@@ -182,6 +192,8 @@ class Server:
         self._clients.close()
         self._door.close()
         self._context.term()
+        if self._handover is not None:
+            self._handover.close()
         self._wakeup.close()
         log.info("the engine has stopped")
 

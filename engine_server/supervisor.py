@@ -14,14 +14,16 @@ from typing import Any
 
 import zmq
 
-from blender_addon.wire import Cancel, Cancelled, Failed, KeyPair, Message, Progress, decode, encode
+from blender_addon.wire import Cancel, Cancelled, Envelope, Failed, KeyPair, Message, Progress, decode, encode
 from blender_addon.wire.errors import WireError
+from blender_addon.wire.reference import stand_in
 
 from .executor import Executor, Handle, NotStarted
+from .handover import Handover, discard
 from .memory import system_memory
 from .queue import QUEUED, RUNNING, Job
 from .settings import Settings
-from .worker_link import FROM_WORKER, Channel, Orders, WorkerState, key_pair
+from .worker_link import FROM_WORKER, Channel, InFiles, Orders, WorkerState, key_pair
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ class Worker:
 
     def _send_job(self) -> None:
         self.state, self._sent, self._heard = BUSY, True, time.monotonic()
+        if self.job.near:
+            self._supervisor.send(self.token, encode(InFiles()))
         self._supervisor.send(self.token, self.job.frames)
         if not self._may_run_again():
             self.job.frames = []
@@ -105,6 +109,7 @@ class Worker:
                 self._ready()
         elif self.job is None or message.job_id != self.job.job_id:
             log.warning("worker %d speaks of the job %s, which it does not have", self.process.pid, message.job_id)
+            discard(frames)
         elif isinstance(message, Progress):
             self._supervisor.on_news(self.job, message, frames)
         else:
@@ -199,10 +204,10 @@ class Worker:
 
 
 class Supervisor:
-    """All workers and their private channel. `on_news` gets progress and ends."""
+    """All workers and their private channel. `on_news` gets progress and ends; `handover` is the folder for large images."""
 
-    def __init__(self, context: zmq.Context, settings: Settings, on_news: OnNews, executor: Executor) -> None:
-        self.settings, self.on_news, self.executor = settings, on_news, executor
+    def __init__(self, context: zmq.Context, settings: Settings, on_news: OnNews, executor: Executor, handover: Handover | None) -> None:
+        self.settings, self.on_news, self.executor, self.handover = settings, on_news, executor, handover
         self._channel = Channel(context, executor.listen)
         self.socket = self._channel.socket
         self.workers = [Worker(device, self) for device in executor.places]
@@ -214,7 +219,8 @@ class Supervisor:
     def orders(self, token: str, keys: KeyPair, device: str) -> Orders:
         """The orders of a new worker."""
         sizes = self.settings.warm_bytes, self.settings.memory_limit
-        return Orders(self._channel.address, self._channel.keys.public, keys.public, keys.secret, token, device, *sizes)
+        folder = self.handover.folder.path if self.handover else ""
+        return Orders(self._channel.address, self._channel.keys.public, keys.public, keys.secret, token, device, *sizes, folder)
 
     def send(self, token: str, frames: list[Any]) -> None:
         """Send frames to a worker. One that is gone does not get them; its exit will be noticed."""
@@ -230,11 +236,19 @@ class Supervisor:
         if worker is None:
             return  # the last words of a process that was given up
         try:
-            message = decode(frames, FROM_WORKER).message
+            envelope = decode(frames, FROM_WORKER, self.handover and stand_in)
         except WireError as error:
             log.error("worker %d sent a message that breaks the protocol: %s", worker.process.pid, error)
         else:
-            worker.hear(message, frames)
+            worker.hear(*self._claimed(envelope, frames))
+
+    def _claimed(self, envelope: Envelope, frames: list) -> tuple[Message, list]:
+        """A worker's message and its frames, whose files are the engine's from now on."""
+        carried = self.handover.carried(frames, envelope.files) if envelope.files else frames
+        if carried is not None:
+            return envelope.message, carried
+        failed = Failed(envelope.message.job_id, "handover-lost", "The result's images are not where the worker has left them.")
+        return failed, encode(failed)
 
     def free(self) -> Worker | None:
         """A worker without a job: rather one whose process is there."""

@@ -19,18 +19,32 @@ from collections.abc import Callable
 import numpy as np
 import zmq
 
-from blender_addon.wire import Cancel, Cancelled, ChannelImage, Failed, Message, Progress, Result, Submit, decode, encode
+from blender_addon.wire import (
+    Cancel,
+    Cancelled,
+    ChannelImage,
+    Failed,
+    HandoverLost,
+    Message,
+    Progress,
+    Result,
+    Submit,
+    decode,
+    encode,
+)
+from blender_addon.wire.exchange import Exchange
 
 from .device import device_memory, limit_memory
 from .diagnostics import echo
 from .errors import TaskError
 from .failures import explain
 from .fitting import within
+from .handover import outlive
 from .importing import uncollected
 from .logs import about, set_up_logging
 from .memory import system_memory
 from .pace import Pace, PreviewBudget, kind_of
-from .worker_link import TO_WORKER, Orders, WorkerState
+from .worker_link import GOODBYE, TO_WORKER, InFiles, Orders, WorkerState
 
 log = logging.getLogger("engine_server.worker")
 
@@ -50,6 +64,9 @@ class Worker:
         self._device, self._warm_bytes = orders.device, orders.warm_bytes
         self._runner = None
         self.previews = PreviewBudget()
+        self._files, self._in_files = Exchange(), False
+        if orders.folder:
+            self._files.agree(orders.folder, lambda proof: True)
         self._context = zmq.Context()
         self._socket = orders.connect(self._context)
 
@@ -57,16 +74,34 @@ class Worker:
         """Take jobs for ever; the process ends from outside."""
         self._send(self._state())
         while True:
+            self._obey()
+
+    def _obey(self) -> None:
+        """Take one message, and do what it says."""
+        try:
             message = self._receive()
-            if isinstance(message, Submit):
-                self._send(self._do(message))
-                self._send(self._state())
+        except HandoverLost as error:
+            return self._end(Failed(error.job_id, error.code, f"{error} Submit the job again."))
+        if isinstance(message, InFiles):
+            self._in_files = True
+        elif isinstance(message, Submit):
+            self._end(self._do(message))
+
+    def _end(self, message: Message) -> None:
+        self._send(message)
+        self._send(self._state())
+        self._in_files = False
 
     def _send(self, message: Message) -> None:
-        self._socket.send_multipart(encode(message), copy=False)
+        frames = encode(message, lay_down=self._files.lay_down if self._in_files else None)
+        self._socket.send_multipart(frames, copy=False)
 
     def _receive(self) -> Message:
-        return decode(self._socket.recv_multipart(copy=False), TO_WORKER).message
+        envelope = decode(self._socket.recv_multipart(copy=False), TO_WORKER, self._files.take)
+        if envelope.files:
+            self._files.note(envelope)
+            self._files.recycle(envelope.message.job_id)
+        return envelope.message
 
     def _state(self) -> WorkerState:
         free, total = device_memory(self._device) if self._runner else system_memory()
@@ -142,10 +177,10 @@ def _printable(text: str) -> str:
     return "".join(letter for letter in line if letter.isprintable())[:2000]
 
 
-def _end_with_server() -> None:
-    """Wait until standard input closes, then end this process without further ado."""
-    while sys.stdin.buffer.read(4096):
-        pass
+def _end_with_server(folder: str) -> None:
+    """Wait until standard input closes, then end this process without further ado. Who says no goodbye was killed."""
+    if not sys.stdin.buffer.read().endswith(GOODBYE) and folder:
+        outlive(folder)
     os._exit(0)
 
 
@@ -155,7 +190,7 @@ def main() -> None:
     set_up_logging()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what ends
     orders = Orders.read(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_server, daemon=True).start()
+    threading.Thread(target=_end_with_server, args=(orders.folder,), daemon=True).start()
     try:
         limit_memory(orders.device, orders.memory_limit)
         Worker(orders).serve()

@@ -7,8 +7,8 @@ with keys of one use each.
 
 The server writes one line of JSON (`Orders`) into the standard input of a worker that it has started, and leaves that
 open. The worker connects, says `WorkerState`, and then gets one `Submit` at a time, as the client sent it, and `Cancel`.
-It ends when its standard input closes, so also when the server is killed. An actor of a cluster gets the line as an
-argument, and ends with the cluster's connection to the server.
+It ends when its standard input closes, so also when the server is killed; before a close on purpose stands `GOODBYE`. An
+actor of a cluster gets the line as an argument, and ends with the cluster's connection to the server.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from blender_addon.wire.schema import Count
 from blender_addon.wire.sockets import client_socket, private_client_socket, private_server_socket, server_socket
 
 DOMAIN = "worker"
+GOODBYE = b"goodbye\n"
 LONGEST_PATH = 100
 """Of a socket in a folder, by the systems' own limits of 104 and 108."""
 
@@ -71,6 +72,7 @@ class Orders:
     """What a worker needs to know at its start. `token` is its name on the channel; keys are Z85.
 
     Warm models may take `warm_bytes`, the worker itself `memory_limit` of its device (0: what is usual, and all of it).
+    `folder` is where large images are handed over, "" if nowhere.
     """
 
     address: str
@@ -81,6 +83,7 @@ class Orders:
     device: str
     warm_bytes: int = 0
     memory_limit: int = 0
+    folder: str = ""
 
     def line(self) -> bytes:
         """The orders as one line."""
@@ -115,5 +118,10 @@ class WorkerState(Message):
     warm: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class InFiles(Message):
+    """The next job's result may come in files: its client can read them."""
+
+
 FROM_WORKER = Registry.of("worker", WorkerState, Progress, Result, Failed, Cancelled)
-TO_WORKER = Registry.of("engine", Submit, Cancel)
+TO_WORKER = Registry.of("engine", InFiles, Submit, Cancel)

@@ -27,12 +27,13 @@ def main() -> int:
         return 2
     with atheris.instrument_imports(include=["blender_addon.wire"]):
         from blender_addon.wire import FROM_CLIENT, FROM_ENGINE, ProtocolError, VersionMismatch, decode
+        from blender_addon.wire.reference import stand_in
 
     def once(data: bytes) -> None:
         frames = data.split(SEPARATOR)
         for registry in (FROM_CLIENT, FROM_ENGINE):
             try:
-                decode([b"TEAMWORK", *frames], registry)
+                decode([b"TEAMWORK", *frames], registry, stand_in)
             except (ProtocolError, VersionMismatch) as error:
                 if "\n" in str(error) or len(str(error)) > 2000:
                     raise AssertionError(f"the refusal is no short line: {str(error)[:200]!r}") from error

@@ -35,7 +35,7 @@ FORBIDDEN = {
 }
 """What the files of a folder never import, not even inside a function."""
 SERVER = (
-    *("server", "requests", "queue", "results", "supervisor", "process"),
+    *("server", "request", "requests", "queue", "results", "supervisor", "process", "handover"),
     *("executor", "cluster/executor", "cluster/places", "cluster/errors"),
     *("settings", "models", "library", "offering", "downloads", "wakeup", "zap", "parent"),
     *("hub/offers", "hub/store", "hub/fetch", "hub/errors"),

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
+from . import handover
+from .address import is_loopback
 from .connection import Connection
 from .credentials import Credentials
 from .errors import EngineSilent, JobCancelled, JobFailed, ProtocolError, VersionMismatch
@@ -36,6 +38,8 @@ from .messages import (
     Progress,
     Refused,
     Result,
+    Share,
+    Shared,
     Status,
     Submit,
     Unload,
@@ -46,6 +50,7 @@ SLOWEST_LINK = 250_000
 """Bytes a second that a transfer is trusted to make before an answer behind it counts as lost."""
 CHECK_INTERVAL = 2.0
 """Seconds between two looks at whether the end of a job was lost on the way."""
+LOST = "handover-lost"
 
 
 class Client:
@@ -63,12 +68,16 @@ class Client:
         self._active: set[str] = set()
         self._instance: str | None = None
         self._checked = time.monotonic()
+        self._shares = False
+        self._may_share = is_loopback(self._connection.address) and handover.available()
 
     # ---- questions ---------------------------------------------------------------------------------------------------
 
     def hello(self) -> Welcome:
         """Greet the engine: its version, device, models and tasks."""
-        return self._ask(Hello(PROTOCOL, self._name), Welcome)
+        welcome = self._ask(Hello(PROTOCOL, self._name), Welcome)
+        self._share()
+        return welcome
 
     def status(self) -> Status:
         """What the engine does just now."""
@@ -90,8 +99,12 @@ class Client:
 
     def submit(self, job: Submit) -> Accepted:
         """Give the engine a job. Raises `JobFailed` if it does not take it (queue-full, unknown-task, unknown-model)."""
+        self._share()
         size = sum(image.data.nbytes for image in job.inputs.values())
         reply = self._ask(job, (Accepted, Failed), patience=size / SLOWEST_LINK)
+        if isinstance(reply, Failed) and reply.code == LOST:
+            self._part()
+            reply = self._ask(job, (Accepted, Failed), patience=size / SLOWEST_LINK)
         if isinstance(reply, Failed):
             raise JobFailed(reply.job_id, reply.code, reply.sentence)
         self._active.add(job.job_id)
@@ -110,6 +123,7 @@ class Client:
         """Let the engine forget a job whose end is here; `poll` brings nothing of it any more."""
         self._active.discard(job_id)
         self._inbox = deque(message for message in self._inbox if message.job_id != job_id)
+        self._connection.files.recycle(job_id)
         self._connection.send(Acknowledge(job_id))
 
     def poll(self, timeout: float) -> Message | None:
@@ -153,6 +167,19 @@ class Client:
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
+    def _share(self) -> None:
+        """Agree on a folder for large images, once with each engine; where there is none, they go in the messages."""
+        if self._shares or not self._may_share:
+            return
+        self._shares = True
+        if folder := self._ask(Share(""), Shared).folder:
+            self._connection.files.agree(folder, lambda proof: self._ask(Share(proof), Shared).agreed)
+
+    def _part(self) -> None:
+        """Hand nothing over any more, neither way: all images go in the messages."""
+        self._connection.files.leave()
+        self._connection.send(Share(""), next(self._requests))
+
     def _wait(self, job_id: str, deadline: float, on_progress: Callable[[Progress], None] | None) -> Message:
         while time.monotonic() < deadline:
             message = self._take(job_id)
@@ -190,6 +217,7 @@ class Client:
     def _sort(self, envelopes: list[Envelope], number: int = -1) -> Message | None:
         """Put news of jobs into the inbox; returns the reply to request `number`, if it is there."""
         reply = None
+        self._fetch_unread()
         for envelope in envelopes:
             message = envelope.message
             if envelope.request == number:
@@ -215,10 +243,19 @@ class Client:
         """See to it that every job ends visibly, also when its end was lost or its engine replaced."""
         before, self._instance = self._instance, self._connection.instance
         if before not in (None, self._instance):
+            self._connection.files.leave()
+            self._shares = False
             self._fetch_all()
         if self._active and now - self._checked >= CHECK_INTERVAL:
             self._checked = now
             self._connection.send(Heartbeat(), next(self._requests))
+
+    def _fetch_unread(self) -> None:
+        """Results whose files could not be read are asked for again, in messages."""
+        while self._connection.files.lost:
+            job_id = self._connection.files.lost.pop()
+            self._part()
+            self._connection.send(Fetch(job_id))
 
     def _fetch_all(self) -> None:
         """The engine was started anew: it answers Failed for each job that it does not know."""

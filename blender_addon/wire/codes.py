@@ -19,6 +19,7 @@ CODES: dict[str, str] = {
     "unknown-job": "the engine holds no job of that name for this client, perhaps because it was started anew",
     "job-id-reused": "the job's name was used before, for another request",
     "result-gone": "the result was dropped: newer ones needed its room, or nobody fetched it in time",
+    "handover-lost": "a file of the message is not there, or not as it should be: send the images in the message",
     "engine-stopping": "the engine was told to stop before the job's end",
     "busy": "the worker cannot be unloaded while a job runs",
     "worker-failed-to-start": "the worker process did not come up",

@@ -15,7 +15,8 @@ import zmq
 from .address import full_address
 from .credentials import Credentials
 from .diagnosis import Diagnosis
-from .errors import EngineSilent
+from .errors import EngineSilent, HandoverLost
+from .exchange import Exchange
 from .frames import Envelope, decode, encode
 from .messages import FROM_ENGINE, Alive, Heartbeat, Message
 from .pulse import INTERVAL, Pulse
@@ -23,11 +24,15 @@ from .sockets import client_socket
 
 
 class Connection:
-    """Sends and receives messages, and raises `EngineSilent` when the engine leaves `timeout` seconds unanswered."""
+    """Sends and receives messages, and raises `EngineSilent` when the engine leaves `timeout` seconds unanswered.
+
+    `files` is for large images, where the engine is this user's own on this computer.
+    """
 
     def __init__(self, address: str, credentials: Credentials, timeout: float) -> None:
         self.address, self.timeout = full_address(address), timeout
         self.instance: str | None = None
+        self.files = Exchange()
         self._pulse = Pulse()
         self._context = zmq.Context()
         self._main, self._beat = (self._socket(credentials) for _ in range(2))
@@ -48,7 +53,7 @@ class Connection:
 
     def _send(self, socket: zmq.Socket, message: Message, request: int | None = None) -> None:
         try:
-            socket.send_multipart(encode(message, request), zmq.NOBLOCK, copy=False)
+            socket.send_multipart(encode(message, request, self.files.lay_down), zmq.NOBLOCK, copy=False)
         except zmq.Again as error:
             raise EngineSilent(self._diagnosis.sentence(self.timeout)) from error
 
@@ -58,15 +63,20 @@ class Connection:
         ready = dict(self._poller.poll(max(0.0, min(wait, INTERVAL / 2)) * 1000))
         received = [self._read(socket) for socket in (self._beat, self._main) if socket in ready]
         self._judge(time.monotonic(), bool(received))
-        return [envelope for envelope in received if not self._is_pulse(envelope)]
+        return [envelope for envelope in received if envelope is not None and not self._is_pulse(envelope)]
 
     def _ask(self, now: float) -> None:
         if self._pulse.due(now):
             self._pulse.asked(now)
             self._send(self._beat, Heartbeat())
 
-    def _read(self, socket: zmq.Socket) -> Envelope:
-        envelope = decode(socket.recv_multipart(copy=False), FROM_ENGINE)
+    def _read(self, socket: zmq.Socket) -> Envelope | None:
+        try:
+            envelope = decode(socket.recv_multipart(copy=False), FROM_ENGINE, self.files.take)
+        except HandoverLost as error:
+            self.files.lost.append(error.job_id)
+            return None
+        self.files.note(envelope)
         self.instance = getattr(envelope.message, "instance", self.instance)
         return envelope
 
@@ -83,6 +93,7 @@ class Connection:
 
     def close(self) -> None:
         """End both connections; what was sent just before still has half a second to leave."""
+        self.files.leave()
         self._diagnosis.close()
         for socket in (self._main, self._beat):
             socket.close()

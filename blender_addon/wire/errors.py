@@ -6,6 +6,7 @@
       |-- EngineSilent         nobody answers: not running, not reachable, ended, or our key is not listed
       |-- VersionMismatch      the two ends speak different versions of the protocol, or are of different releases
       |-- ProtocolError        a message breaks a rule or a limit of the protocol
+      |     '-- HandoverLost   a file of a message is not there, or not as it should be
       |-- JobFailed            the job ended with a code and a sentence
       '-- JobCancelled         the job ended because somebody cancelled it
 """
@@ -42,6 +43,14 @@ class ProtocolError(WireError):
     def __init__(self, sentence: str, *, code: str = "bad-message", request: int | None = None) -> None:
         super().__init__(sentence)
         self.code, self.request = code, request
+
+
+class HandoverLost(ProtocolError):
+    """A file of the message about `job_id`, or the folder for such files, is not there or not as it should be."""
+
+    def __init__(self, sentence: str, *, job_id: str = "") -> None:
+        super().__init__(sentence, code="handover-lost")
+        self.job_id = job_id
 
 
 class JobFailed(WireError):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the protocol. Any change that an older end would not understand raises it by one."""
 
 MAGIC = b"TEAMWORK"
@@ -13,6 +13,7 @@ MAX_HEADER_BYTES = 262_144
 MAX_ARRAYS = 32
 MAX_BUFFER_BYTES = 1_073_741_824
 MAX_MESSAGE_BYTES = 4_294_967_296
+MIN_FILE_BYTES = 65_536
 MAX_SIDE = 16_384
 MAX_PIXELS = 67_108_864
 MAX_COMPONENTS = 4

@@ -41,7 +41,6 @@ class CatalogueEntry(Message):
     """A model that is here or can be fetched. `place` is bundled, in-a-folder, fetched or at-the-hub; 0 means not known."""
 
     # kind is team, base, or adapter (for `base`); token: the hub asks for one; page has the licence
-
     name: str
     kind: Name
     place: Name
@@ -83,6 +82,13 @@ class Hello(Message):
 
     protocol: Count
     client: str
+
+
+@dataclass(frozen=True)
+class Share(Message):
+    """Where can files be handed over? `proof` is what stands there in the file `proof`, or empty. Answered by `Shared`."""
+
+    proof: str
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,15 @@ class Welcome(Message):
 
 
 @dataclass(frozen=True)
+class Shared(Message):
+    """The folder for files, empty where there is none; `agreed` is whether the proof was right: files may be used from now on."""
+
+    instance: Name
+    folder: str
+    agreed: bool
+
+
+@dataclass(frozen=True)
 class Alive(Message):
     """I live. `instance` changes when the engine is started anew; `finished` are this client's jobs that have ended."""
 
@@ -173,7 +188,6 @@ class Status(Message):
     """The engine's state; `worker` is none, starting, idle or busy. Memory is the device's, in bytes."""
 
     # done, failed and cancelled count jobs since the engine's start; warm: models that stay loaded; failures: newest first
-
     instance: Name
     uptime: Seconds
     device: str
@@ -279,9 +293,7 @@ def type_name(kind: type[Message]) -> str:
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip("-")
 
 
-FROM_CLIENT = Registry.of("client", Hello, Heartbeat, GetStatus, GetCatalogue, GetJobs, Unload, Submit, Cancel, Fetch, Acknowledge)
-FROM_ENGINE = Registry.of(
-    "engine", Welcome, Alive, Status, Catalogue, Jobs, Accepted, Progress, Result, Failed, Cancelled, Refused
-)
+FROM_CLIENT = Registry.of("client", Hello, Share, Heartbeat, GetStatus, GetCatalogue, GetJobs, Unload, Submit, Cancel, Fetch, Acknowledge)
+FROM_ENGINE = Registry.of("engine", Welcome, Shared, Alive, Status, Catalogue, Jobs, Accepted, Progress, Result, Failed, Cancelled, Refused)
 ENDS = (Result, Failed, Cancelled)
 """A job's last message is one of these."""

@@ -13,7 +13,7 @@ import sys
 import pytest
 import zmq
 
-from blender_addon.wire import Client, Credentials, EngineSilent, Failed, JobFailed, Progress, Result
+from blender_addon.wire import PROTOCOL, Client, Credentials, EngineSilent, Failed, JobFailed, Progress, Result
 from blender_addon.wire.sockets import client_socket
 from tests.wire.test_messages import BAD, frames_of
 
@@ -103,7 +103,7 @@ def test_nobody_at_the_address(tmp_path):
         client.hello()
 
 
-@pytest.mark.parametrize(("theirs", "older"), [(2, "the engine"), (0, "the add-on in Blender")])
+@pytest.mark.parametrize(("theirs", "older"), [(PROTOCOL + 1, "the engine"), (PROTOCOL - 1, "the add-on in Blender")])
 def test_a_client_of_another_version_gets_one_sentence_with_the_fix(shared, theirs, older):
     code = (
         "import sys; from blender_addon.wire import limits; limits.PROTOCOL = int(sys.argv[1])\n"

@@ -36,5 +36,5 @@ def test_the_same_version_codes_spaces_and_limits():
     assert f"Version {limits.PROTOCOL}." in TEXT
     assert dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", TEXT.split("## Codes")[1].split("## Limits")[0], re.M)) == CODES
     assert re.findall(r"^\| `([\w-]+)` \|", TEXT.split("| space |")[1].split("\n\n")[0], re.M) == list(SPACES)
-    written = {name: int(value) for name, value in re.findall(r"^\| `(MAX_\w+)` \| (\d+) \|$", TEXT, re.M)}
-    assert written == {name: value for name, value in vars(limits).items() if name.startswith("MAX_")}
+    written = {name: int(value) for name, value in re.findall(r"^\| `(M(?:AX|IN)_\w+)` \| (\d+) \|$", TEXT, re.M)}
+    assert written == {name: value for name, value in vars(limits).items() if name.startswith(("MAX_", "MIN_"))}

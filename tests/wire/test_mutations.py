@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blender_addon.wire import FROM_CLIENT, ProtocolError, VersionMismatch, decode, encode
+from blender_addon.wire.reference import Reference, stand_in
 
 from .mutations import mutated
-from .test_messages import frames_of, messages
+from .test_messages import changed, frames_of, image, messages
 
 COUNT = 10_000
 
@@ -22,7 +23,7 @@ COUNT = 10_000
 def understood(frames: list[bytes]) -> bool:
     """Whether a message was understood; any other error than a refusal fails the test."""
     try:
-        decode(frames, FROM_CLIENT)
+        decode(frames, FROM_CLIENT, stand_in)
     except (ProtocolError, VersionMismatch) as error:
         assert str(error).endswith((".", "!")) and "\n" not in str(error) and len(str(error)) < 2000
         return False
@@ -30,8 +31,9 @@ def understood(frames: list[bytes]) -> bool:
 
 
 def seeds() -> list[list[bytes]]:
-    """A valid message of every kind that a client sends."""
-    found = [frames_of()]
+    """A valid message of every kind that a client sends, and one whose image is said to lie in a file."""
+    in_a_file = image(shape=[128, 128, 1]) | {"job_id": "in-a-file"}
+    found = [frames_of(), [*changed(frames_of(), body=in_a_file)[:2], Reference("0" * 32, 65_536, (1, 2)).frame()]]
     for kind in FROM_CLIENT.kinds.values():
 
         @settings(max_examples=1, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
