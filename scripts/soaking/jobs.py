@@ -17,7 +17,7 @@ MAPS = ("albedo", "roughness")
 def job(name: str, materials: float) -> Submit:
     """A short echo of a small picture, or for a share of the names a material of one; the same for the same name."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
-    side = int(random.integers(16, 65))
+    side = int(random.integers(16, 129))
     picture = ChannelImage(random.random((side, side, 3), np.float32), "scene-linear")
     if random.random() < materials:
         return Submit(name, "material", "nano", {"image": picture}, MAPS, {"size": 64})
