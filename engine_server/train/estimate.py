@@ -2,8 +2,8 @@
 """A base that learns to read pictures before its team comes: one row in, all wanted channels out of a wider last layer.
 
 A team needs a row of the network for each channel; here one row answers for all, so a sample costs a fraction of what it costs a
-team. Afterwards the wide layer goes, its parts' mean in its place, and the stage `joint` trains base and team together from there,
-with what this one has learnt as its `Teacher`. Like `joint`, it is for bases too small to have learnt much from pictures alone.
+team. The wide layer looks at single cells, as the adapter of a team does: `graft` makes a team of base and layer that answers just the
+same, and can learn more. Like `joint`, it is for bases too small to have learnt much from pictures alone.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ TIME = 1000.0
 
 
 def widened(base: Base, count: int) -> nn.Conv2d:
-    """A last layer that answers `count` pictures at once. Raises `ConfigError` for a base without such a convolution."""
+    """A last layer that answers `count` pictures at once. Raises `ConfigError` for a base that has no such convolution or no flow."""
+    if hasattr(base.template, "alphas_cumprod"):
+        raise ConfigError(f"The stage estimate needs flow matching; {base.name} predicts noise or velocity of a diffusion.")
     last = getattr(base.network, "conv_out", None)
     if not isinstance(last, nn.Conv2d):
         raise ConfigError(f"The stage estimate needs a UNet; {base.name} has no last convolution that could be widened.")
-    wide = nn.Conv2d(last.in_channels, count * last.out_channels, last.kernel_size, last.stride, last.padding)
-    return wide.to(last.weight.device)
+    return nn.Conv2d(last.in_channels, count * last.out_channels, 1).to(last.weight.device)
 
 
 def answers_of(base: Base, rows: Tensor) -> Tensor:
@@ -51,6 +52,12 @@ def answers_of(base: Base, rows: Tensor) -> Tensor:
     rows = rows.to(base.device, base.dtype, memory_format=torch.channels_last)
     conditions = base.conditions(len(rows), *(side * base.factor for side in rows.shape[-2:]))
     return base.predict(rows, torch.full((len(rows),), TIME, device=rows.device), conditions).float()
+
+
+def read_wide(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a file says of its wide layer ("given", "wanted"), and the layer's weights."""
+    with safe_open(path, "pt") as file:
+        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
 
 
 class Teacher:
@@ -63,10 +70,10 @@ class Teacher:
         """Raises `ConfigError` if the folder is not of that stage."""
         if not (folder / WIDE).is_file():
             raise ConfigError(f"options.teacher: {folder} has no {WIDE}; it is not a result of the stage estimate.")
-        with safe_open(folder / WIDE, "pt") as file:
-            facts, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+        facts, weights = read_wide(folder / WIDE)
         self.given, self.wanted = facts["given"], facts["wanted"].split(",")
         self.base = load_base(folder, device)
+        self.head = weights
         self.base.network.conv_out = widened(self.base, len(self.wanted))
         self.base.network.conv_out.load_state_dict(weights)
         self.base.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
@@ -89,7 +96,7 @@ class EstimateStage:
         self.base = trainable_base(config, self.options.shift, str(ranks.device))
         self.wanted = sorted({name for data in config.data for name in data.wanted})
         self.measure = pixel_measure(self.base)
-        wide = widened(self.base, len(self.wanted))
+        wide = self._wide(Path(config.base) / WIDE)
         self.narrow, self.base.network.conv_out = self.base.network.conv_out, wide
         self.base.network.requires_grad_(True).train().to(memory_format=torch.channels_last)
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
@@ -105,6 +112,16 @@ class EstimateStage:
             needs = "one channel in `given`, the same for all data sets, and `wanted`"
             raise ConfigError(f"The data set {data.folder}: the stage estimate needs {needs}.")
         return SampleSet(data, cache, {*data.given, *data.wanted}, set(data.wanted), min(crop for crop, _ in self.sizes))
+
+    def _wide(self, found: Path) -> nn.Conv2d:
+        """The wide layer: what an earlier run left beside the base, or a fresh one."""
+        wide = widened(self.base, len(self.wanted))
+        if found.is_file():
+            facts, weights = read_wide(found)
+            if facts["wanted"].split(",") != self.wanted:
+                raise ConfigError(f"{found} is for {facts['wanted']}; this run wants {','.join(self.wanted)}.")
+            wide.load_state_dict(weights)
+        return wide
 
     def parameters(self) -> list[nn.Parameter]:
         """The network's, its wide last layer among them."""
@@ -131,7 +148,7 @@ class EstimateStage:
         return answers_of(self.base, rows).unflatten(1, (len(self.wanted), -1)).movedim(1, 0)
 
     def save(self, folder: Path) -> None:
-        """The base in diffusers layout, its last layer the mean of the wide one's parts, and the wide one beside it."""
+        """The base in diffusers layout with its own last layer, which learns nothing here, and the wide one beside it."""
         wide = {name: value.contiguous() for name, value in self.base.network.conv_out.state_dict().items()}
         with self._narrowed():
             save_base(self.base, folder)
@@ -141,9 +158,6 @@ class EstimateStage:
     @contextlib.contextmanager
     def _narrowed(self) -> Iterator[None]:
         wide, network = self.base.network.conv_out, self.base.network
-        with torch.no_grad():
-            for narrow, part in ((self.narrow.weight, wide.weight), (self.narrow.bias, wide.bias)):
-                narrow.copy_(part.unflatten(0, (len(self.wanted), -1)).mean(0))
         network.conv_out = self.narrow
         try:
             yield

@@ -125,9 +125,11 @@ class TeamStage:
         network.train()
         if self.config.checkpointing:
             network.enable_gradient_checkpointing()
-        self.roster = attach(network, profile_layers(network, self.team.family), self.team)
-        if self.options.start:
-            warm_start(network, self.team, read_checkpoint(self.options.start))
+        earlier = read_checkpoint(self.options.start) if self.options.start else None
+        layers = list(earlier.layers) if earlier else profile_layers(network, self.team.family)
+        self.roster = attach(network, layers, self.team)
+        if earlier:
+            warm_start(network, self.team, earlier)
 
     def _check_sizes(self) -> None:
         multiple, largest = self.base.multiple, self.base.largest

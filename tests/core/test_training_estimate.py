@@ -3,23 +3,27 @@
 a sentence; and the autoencoder that is nothing but principal components."""
 
 import dataclasses
+import sys
 from pathlib import Path
+from subprocess import run
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderDC
+from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
 
-from engine_server.diffusion.loading import load_base
+from engine_server.diffusion.loading import load_base, load_team
+from engine_server.teamwork.pictures import to_pictures, to_pixels
 from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.estimate import EstimateStage, Teacher
+from engine_server.train.graft import grafted
 from engine_server.train.measure import mean_error
 from engine_server.train.principal import components, patches, start_from_components
 from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
 
 from .tiny import tiny_base
-from .training import team_config, train, write_samples
+from .training import ROOT, team_config, train, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,9 @@ def samples(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return tiny_base("SD2", tmp_path_factory.mktemp("base"))
+    made = tiny_base("SD2", tmp_path_factory.mktemp("base"))
+    FlowMatchEulerDiscreteScheduler().save_pretrained(made / "scheduler")
+    return made
 
 
 @pytest.fixture
@@ -50,9 +56,7 @@ def test_it_learns_and_leaves_a_base_as_it_found_it(config, base):
     assert losses_of(trained) < before
     assert trained.base.network.conv_out.out_channels == 2 * trained.base.channels  # goes on training with all of it
     found, left = load_base(base).network, load_base(config.output).network
-    assert found.config.out_channels == left.config.out_channels
-    wide = trained.base.network.conv_out.weight
-    assert torch.allclose(left.conv_out.weight, (wide[: trained.base.channels] + wide[trained.base.channels :]) / 2)
+    assert torch.equal(found.conv_out.weight, left.conv_out.weight)
     assert not torch.equal(found.conv_in.weight, left.conv_in.weight)
 
 
@@ -106,6 +110,39 @@ def test_what_it_has_learnt_is_a_teacher(config, samples, base, tmp_path):
     assert torch.allclose(seen[0][0].latents["albedo"], teacher.taught(seen[1][0]).latents["albedo"], atol=1e-6)
 
 
+def test_a_grafted_team_answers_as_what_it_was_made_of_and_learns_further(config, samples, tmp_path):
+    train(config)
+    command = ["--estimate", config.output, "--out", str(tmp_path / "graft"), "--given", "depth", "--layers", r".*resnets\.0\.conv2"]
+    run([sys.executable, "-m", "engine_server.train.graft", *command], check=True, cwd=ROOT)
+    team = load_team(tmp_path / "graft" / "base", tmp_path / "graft" / "team.safetensors")
+    assert team.teammates == ("image.in", "depth.in", "albedo.out", "depth.out")
+    teacher, photo = Teacher(Path(config.output), "cpu"), np.random.default_rng(0).random((16, 32, 3)).astype(np.float32)
+    made = team.run({"image": photo}, steps=1, zero_start=True)
+    latents = team.base.encode(to_pixels([photo]))
+    expected = teacher.taught(Batch({name: latents for name in ("image", "albedo", "depth")})).latents
+    for name in ("albedo", "depth"):
+        assert np.abs(to_pictures(team.base.decode(expected[name]))[0] - made[name]).max() < 1e-4
+    alone = team.run({"image": photo}, "depth", steps=1, zero_start=True)["depth"]
+    assert np.abs(alone - made["depth"]).max() < 1e-5
+
+    further = {"start": str(tmp_path / "graft" / "team.safetensors"), "start_share": 1.0, "zero_start": True}
+    network = {"teammates": team.teammates, "rank": team.config.rank, "profile": "SD2"}
+    plan = team_config(samples, tmp_path / "graft" / "base", tmp_path / "team", network=network, options=further, steps=40)
+    before = losses_of(stage_for(plan))
+    assert losses_of(train(plan).stage) < before
+    with pytest.raises(ConfigError, match="No layer of the base matches nothing"):
+        grafted(teacher, layers="nothing")
+
+
+def test_a_run_goes_on_with_the_wide_layer_beside_its_base(config, tmp_path):
+    first = train(config).stage
+    again = stage_for(dataclasses.replace(config, base=config.output, output=str(tmp_path / "again")))
+    assert losses_of(again) == pytest.approx(losses_of(first), rel=1e-5)
+    other = dataclasses.replace(config.data[0], wanted=("depth",))
+    with pytest.raises(ConfigError, match="is for albedo,depth; this run wants depth"):
+        stage_for(dataclasses.replace(config, base=config.output, output=str(tmp_path / "other"), data=(other,)))
+
+
 def test_the_mean_of_roots_counts_each_picture_once():
     square = torch.rand(2, 3, 4, 5, 5)
     weight = torch.tensor([0.5, 1.5])[:, None, None, None, None]
@@ -124,6 +161,9 @@ def test_mistakes_get_a_sentence(config, tmp_path):
         Teacher(tmp_path, "cpu")
     with pytest.raises(ConfigError, match="expected square or rmse"):
         stage_for(dataclasses.replace(config, options={"error": "cubic"}))
+    noisy = tiny_base("SD2", tmp_path / "noisy")
+    with pytest.raises(ConfigError, match="needs flow matching"):
+        EstimateStage(dataclasses.replace(config, base=str(noisy)))
     transformer = tiny_base("SD3", tmp_path / "transformer")
     with pytest.raises(ConfigError, match="needs a UNet"):
         EstimateStage(dataclasses.replace(config, base=str(transformer)))
