@@ -225,6 +225,8 @@ class Run:
         notes = [f"this model does not look at {', '.join(unseen)}"] if unseen else []
         if self._option("fov") and "halfway" not in self.team.config.inputs:
             notes.append("the flash makes no difference to this model")
+        if self._steps() < int(self._option("steps")):
+            notes.append(f"this model takes at most {self.team.most_steps} {'step' if self.team.most_steps == 1 else 'steps'}")
         if self._option("vary") and self.manner.zero_start and self._steps() == 1:
             notes.append("this model answers alike for every seed in one step")
         return "; ".join(notes)
@@ -236,7 +238,8 @@ class Run:
     def _steps(self) -> int:
         """As asked; by default the team's own, and where the seed shall matter, at least so many that it does."""
         least = 2 if self._option("vary") and self.manner.zero_start else 1
-        return int(self._option("steps")) or max(self.manner.steps, least)
+        steps = int(self._option("steps")) or max(self.manner.steps, least)
+        return min(steps, self.team.most_steps or steps)
 
     def _how(self) -> dict[str, Any]:
         """How the team goes about it: settings of `Team.run`."""

@@ -57,6 +57,7 @@ def load_team(
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     facts = {name: settings[name] for name in ("default_steps", "zero_start", "tile", "lapped") if name in settings}
     facts |= {name: settings.get(name, {}).get(Path(adapter).name, 1) for name in ("turns", "shifts")}
+    facts |= {"most_steps": settings.get("most_steps", {}).get(Path(adapter).name, 0)}
     facts |= {"settings": settings}
     return Team(frozen, roster, native_size=_native_size(checkpoint.config, settings), fingerprint=fingerprint, **facts)
 

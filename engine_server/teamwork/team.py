@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .asked import Inpaint, OnStep, Settings, check_periodic, common_size, given_pictures, wanted_channels
+from .config import RequestError
 from .known import known_rows
 from .layers import Roster
 from .manner import Manner, manner_of
@@ -40,7 +41,8 @@ class Team:
     matters from two steps on. A team with `tile` makes pictures that are larger than its native size of tiles of that size,
     because its base has learnt no other positions. With `turns` or `shifts` above 1 a single step on one image is averaged over
     so many quarter turns or small shifts of it (see `views`), unless noise is given. A team that is `lapped` averages its
-    predictions over shifted patch grids. `settings` are the facts of its `team.json`, from which `manner` reads what is
+    predictions over shifted patch grids. One that was trained for few steps alone takes no more than `most_steps` (0: any number).
+    `settings` are the facts of its `team.json`, from which `manner` reads what is
     different for some tasks.
     """
 
@@ -56,12 +58,13 @@ class Team:
         turns: int = 1,
         shifts: int = 1,
         lapped: bool = False,
+        most_steps: int = 0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
         self.zero_start, self.tile, self.lapped = zero_start, tile, lapped
-        self.turns, self.shifts = turns, shifts
+        self.turns, self.shifts, self.most_steps = turns, shifts, most_steps
         self.settings = settings or {}
 
     def manner(self, task: str) -> Manner:
@@ -119,12 +122,12 @@ class Team:
         A sequence of such mappings, all with the same channels and size, is made in one batch and answered as a list;
         the image at index i then takes the seed `seed + i`, and its own prompt if `prompt` is a list.
 
-        Raises `RequestError` if a channel is not the team's (the sentence lists those it has) or the sizes do not fit.
+        Raises `RequestError` if a channel is not the team's (the sentence lists those it has), or sizes or steps do not fit.
         """
         from ..diffusion.guidance import Wording
 
         wanted, wording = wanted_channels(self.config, request), Wording(prompt, negative_prompt, guidance)
-        steps = self.default_steps if steps is None else steps
+        steps = self._steps(steps)
         zero_start = self.zero_start if zero_start is None else zero_start
         level = 0.0 if zero_start and steps == 1 else 1.0
         frame = inpaint.mask.shape[1::-1] if inpaint and width is None else (width, height)
@@ -134,6 +137,12 @@ class Team:
             return self._averaged(images, wanted, settings)
         results = self._made(images if several else [images], wanted, settings)
         return results if several else results[0]
+
+    def _steps(self, asked: int | None) -> int:
+        steps = self.default_steps if asked is None else asked
+        if self.most_steps and steps > self.most_steps:
+            raise RequestError(f"steps is {steps}; this team was trained for at most {self.most_steps}, and makes noise of more.")
+        return steps
 
     def _averaged(self, images: Pictures, wanted: list[str], settings: Settings) -> Answer:
         """The mean answer over several views of the images, one step each; the views count as steps."""

@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--other-base", action="append", default=[], metavar="NAME=FOLDER", help="a base that is that adapter's own")
     parser.add_argument("--title", default="Teamwork nano")
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
+    parser.add_argument("--most-steps", action="append", default=[], metavar="NAME=N", help="an adapter takes no more steps than that")
     parser.add_argument("--zero-start", action="store_true", help="the team was trained to start from zero noise")
     parser.add_argument("--tile", action="store_true", help="larger pictures are made of tiles of the native size")
     parser.add_argument("--lapped", action="store_true", help="average over shifted patch grids, so that no edges show")
@@ -86,6 +87,7 @@ def main() -> None:
     facts["turns"] = {"team.safetensors": args.turns}
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
     facts["shifts"] = {f"{name}.safetensors": args.shifts for name in adapters}
+    facts["most_steps"] = {f"{name}.safetensors": int(n) for name, n in (entry.split("=") for entry in args.most_steps)}
     others = dict(entry.split("=") for entry in args.other_base)
     facts["bases"] = {f"{name}.safetensors": f"{name}_base" for name in others}
     bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in others.items()}

@@ -185,6 +185,14 @@ def test_a_zero_start_makes_one_step_independent_of_the_seed(sd3, adapter, photo
     assert not np.array_equal(two, three)
 
 
+def test_a_team_takes_no_more_steps_than_it_was_trained_for(sd3, adapter, photo):
+    team = load_team(sd3, adapter)
+    team.most_steps = 2
+    assert team.run({"image": photo}, ["albedo"], steps=2)["albedo"].shape == photo.shape
+    with pytest.raises(RequestError, match="steps is 3; this team was trained for at most 2"):
+        team.run({"image": photo}, ["albedo"], steps=3)
+
+
 def test_tiles_of_the_native_size_are_what_the_base_sees(sd3, adapter):
     team = load_team(sd3, adapter)
     team.native_size, team.tile = 16, True

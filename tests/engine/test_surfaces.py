@@ -70,3 +70,15 @@ def test_a_flash_is_seen_by_teams_that_look_at_it(models, runner):  # noqa: F811
     assert ask(flash, "material", {"image": picture(50, 50)}, ("albedo",), fov=30.0, seamless=1)[0]
     _, info = ask(runner, "material", {"image": picture()}, ("albedo",), fov=30.0)
     assert info["note"] == "the flash makes no difference to this model"
+
+
+def test_more_steps_than_a_team_takes_are_not_taken_and_told(runner):  # noqa: F811
+    ask(runner, "material", {"image": picture(16, 16)}, ("albedo",), steps=2)
+    for team in runner[0].warm.teams:
+        team.most_steps = 1
+    try:
+        _, info = ask(runner, "material", {"image": picture(16, 16)}, ("albedo",), steps=4)
+        assert info["steps"] == 1 and info["note"] == "this model takes at most 1 step"
+    finally:
+        for team in runner[0].warm.teams:
+            team.most_steps = 0
