@@ -23,7 +23,7 @@ import zmq
 from blender_addon.wire import ENDS, Cancelled, Client, Message, Progress, Result, Submit
 
 from ._engine import Engine, engine
-from .wire import Figure, at_most, job, picture
+from .wire import Figure, at_most, parts, picture
 
 PREVIEWS_GOAL = 5.0
 
@@ -59,8 +59,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def order(options: argparse.Namespace) -> Submit:
-    """A material from a picture."""
-    return job("material", picture(options.side, options.side), steps=options.steps)
+    """A picture taken apart."""
+    return parts(picture(options.side, options.side), options.steps)
 
 
 # ---- previews --------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from . import _echoes
 from ._engine import Engine, engine
 
 SIZES = {"1K": (1024, 1024), "4K": (2160, 3840)}
+PARTS = ("albedo", "normals", "roughness", "metalness")
 RAW, CURVE, COPY, PNG, OURS = "ZeroMQ, plain", "ZeroMQ, encrypted", "memory copy", "PNG over HTTP", "engine"
 
 
@@ -135,9 +136,14 @@ def through(running: Engine) -> Iterator[_echoes.Echo]:
         yield lambda image: client.run(job("echo", image)).outputs["image"].data
 
 
-def job(task: str, image: np.ndarray, **options: float) -> Submit:
+def job(task: str, image: np.ndarray, outputs: tuple[str, ...] = (), **options: float) -> Submit:
     """A job on an image."""
-    return Submit(uuid.uuid4().hex, task, "nano", {"image": ChannelImage(image, "scene-linear")}, (), options)
+    return Submit(uuid.uuid4().hex, task, "nano", {"image": ChannelImage(image, "scene-linear")}, outputs, options)
+
+
+def parts(image: np.ndarray, steps: int) -> Submit:
+    """A job of many steps: the bundled team for scenes takes any number of them."""
+    return job("decompose", image, PARTS, steps=steps)
 
 
 def rounds(ways: dict[str, _echoes.Echo], image: np.ndarray, repeats: int) -> dict[str, list[float]]:
@@ -189,7 +195,7 @@ def answers(running: Engine, options: argparse.Namespace) -> Iterator[Figure]:
 def busy(running: Engine, image: np.ndarray) -> Iterator[None]:
     """A job of the bundled team that computes for as long as the block lasts."""
     with running.client(timeout=30.0) as client:
-        long = job("material", image, steps=1000)
+        long = parts(image, 1000)
         client.submit(long)
         while (news := client.poll(1.0)) is None or not getattr(news, "step", 0):
             pass
@@ -214,13 +220,14 @@ def overhead(running: Engine, options: argparse.Namespace) -> Iterator[Figure]:
 
 def work(client: Client, image: np.ndarray, steps: int) -> Callable[[], object]:
     """The job in the engine, with news of each step."""
-    return lambda: client.run(job("material", image, steps=steps), on_progress=lambda progress: None)
+    return lambda: client.run(parts(image, steps), on_progress=lambda progress: None)
 
 
 def directly(image: np.ndarray, steps: int) -> Callable[[], object]:
     """The same by `Team.run`, without anything around it."""
     from engine_server.colour import display_encode
+    from engine_server.models import adapter_for
     from engine_server.teamwork import load_team
 
-    team, encoded = load_team("nano"), display_encode(image)
-    return lambda: team.run({"image": encoded}, steps=steps)
+    team, encoded = load_team("nano", adapter_for("nano", "decompose")), display_encode(image)
+    return lambda: team.run({"image": encoded}, PARTS, steps=steps)

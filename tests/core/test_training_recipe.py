@@ -23,8 +23,6 @@ from .tiny import tiny_base
 from .training import ROOT, team_config, write_config, write_samples
 
 RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").glob("*/*.toml"))
-TOGETHER = "materials.toml"
-"""Trains within the joint stage, which has the time and the warm-up."""
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ rename = {{ flash = "image" }}
 def test_the_bundled_recipes_are_whole_and_keep_their_own_numbers(recipe):
     config = load_config(recipe)
     assert config.accumulate == 1
-    if recipe.name != TOGETHER and config.steps > 1:
+    if config.steps > 1:
         assert config.optimizer == "adamw" and config.minutes > 0 and config.warmup >= 50
     options = options_of(config)
     if config.stage == "team":

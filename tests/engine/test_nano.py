@@ -69,8 +69,8 @@ def test_it_makes_what_it_says_and_names_it(nano):
         nano.run({"image": picture}, ["specular"])
 
 
-def test_a_run_can_be_repeated_and_its_noise_replaced(nano):
-    picture = np.random.default_rng(0).random((64, 64, 3), np.float32)
+def test_a_run_can_be_repeated_and_its_noise_replaced():
+    nano, picture = load_team("nano", "scenes.safetensors"), np.random.default_rng(0).random((64, 64, 3), np.float32)
     first, again = (nano.run({"image": picture}, ["normals"], steps=2, seed=4)["normals"] for _ in range(2))
     other = nano.run({"image": picture}, ["normals"], steps=2, seed=5)["normals"]
     assert np.array_equal(first, again) and not np.array_equal(first, other)
