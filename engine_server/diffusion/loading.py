@@ -55,9 +55,9 @@ def load_team(
     roster = load_checkpoint(frozen.network, checkpoint, precision, frozen.name)
     with open(adapter, "rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    facts = {name: settings[name] for name in ("default_steps", "zero_start", "tile", "lapped") if name in settings}
-    facts |= {name: settings.get(name, {}).get(Path(adapter).name, 1) for name in ("turns", "shifts")}
-    facts |= {"most_steps": settings.get("most_steps", {}).get(Path(adapter).name, 0)}
+    facts = {name: settings[name] for name in ("default_steps", "zero_start", "tile") if name in settings}
+    own = {name: settings.get(name, {}) for name in ("turns", "shifts", "lapped", "most_steps")}
+    facts |= {name: value[Path(adapter).name] for name, value in own.items() if Path(adapter).name in value}
     facts |= {"settings": settings}
     return Team(frozen, roster, native_size=_native_size(checkpoint.config, settings), fingerprint=fingerprint, **facts)
 

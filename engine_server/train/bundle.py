@@ -20,6 +20,12 @@ from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from .base import save_base
 
+OWN = {
+    "turns": "average its answers over so many quarter turns",
+    "shifts": "average them over so many small shifts",
+    "lapped": "1: average over shifted patch grids, so that no edges show",
+    "most-steps": "it takes no more steps than that",
+}
 MAPS = ("albedo", "roughness", "metalness", "depth", "diffuseshading")
 
 
@@ -66,12 +72,10 @@ def main() -> None:
     parser.add_argument("--other-base", action="append", default=[], metavar="NAME=FOLDER", help="a base that is that adapter's own")
     parser.add_argument("--title", default="Teamwork nano")
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
-    parser.add_argument("--most-steps", action="append", default=[], metavar="NAME=N", help="an adapter takes no more steps than that")
     parser.add_argument("--zero-start", action="store_true", help="the team was trained to start from zero noise")
     parser.add_argument("--tile", action="store_true", help="larger pictures are made of tiles of the native size")
-    parser.add_argument("--lapped", action="store_true", help="average over shifted patch grids, so that no edges show")
-    parser.add_argument("--turns", type=int, default=1, help="average the first adapter's answers over so many quarter turns")
-    parser.add_argument("--shifts", type=int, default=1, help="average the answers of all adapters over so many small shifts")
+    for name, meaning in OWN.items():
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME=N", help=f"of an adapter: {meaning}")
     args = parser.parse_args()
     also = [entry.split("=") for entry in args.also]
     facts = {
@@ -81,13 +85,12 @@ def main() -> None:
         "default_steps": args.steps,
         "zero_start": args.zero_start,
         "tile": args.tile,
-        "lapped": args.lapped,
         "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
     }
-    facts["turns"] = {"team.safetensors": args.turns}
+    for name in OWN:
+        entries = (entry.split("=") for entry in getattr(args, name.replace("-", "_")))
+        facts[name.replace("-", "_")] = {f"{adapter}.safetensors": int(number) for adapter, number in entries}
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
-    facts["shifts"] = {f"{name}.safetensors": args.shifts for name in adapters}
-    facts["most_steps"] = {f"{name}.safetensors": int(n) for name, n in (entry.split("=") for entry in args.most_steps)}
     others = dict(entry.split("=") for entry in args.other_base)
     facts["bases"] = {f"{name}.safetensors": f"{name}_base" for name in others}
     bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in others.items()}
