@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -49,12 +50,22 @@ def bundle(bases: dict[str, Path], adapters: dict[str, Path], out: Path, facts: 
         frozen = load_base(base)
         frozen.network.half(), frozen.vae.half()
         save_base(frozen, out / name)
+        forget_places(out / name)
     for name, folder in adapters.items():
         checkpoint = read_checkpoint(folder / "team.safetensors")
         frozen = load_base(bases.get(f"{name}_base", bases["base"]))
         load_checkpoint(frozen.network, checkpoint, torch.float32)
-        save_checkpoint(out / f"{name}.safetensors", frozen.network, checkpoint.config, torch.float16)
+        config = dataclasses.replace(checkpoint.config, base_model=out.name)
+        save_checkpoint(out / f"{name}.safetensors", frozen.network, config, torch.float16)
     write_json(out / "team.json", facts)
+
+
+def forget_places(base: Path) -> None:
+    """Take out of a base's files where on this computer its parts came from."""
+    for file in base.glob("*/config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        write_json(file, config)
 
 
 def write_json(path: Path, content: dict) -> None:

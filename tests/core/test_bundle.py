@@ -49,5 +49,7 @@ def test_each_adapter_of_a_folder_is_loaded_with_its_own_base(parts, tmp_path):
         straight = load_team(bases[base], trained_in[name] / "team.safetensors").run(photo, steps=2)
         for channel, picture in straight.items():
             assert np.abs(made[channel] - picture).max() < 0.02, channel  # the folder is in half precision
+    for file in (tmp_path / "both").rglob("*"):
+        assert file.is_dir() or str(tmp_path.parent).encode() not in file.read_bytes(), file
     info = team_info(tmp_path / "both")
     assert {"normals.out", "depth.out"} <= set(info.teammates) and {"material", "decompose"} <= set(info.tasks)
