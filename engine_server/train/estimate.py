@@ -25,7 +25,7 @@ from .base import save_base, trainable_base
 from .config import DataSet, TrainConfig
 from .errors import ConfigError
 from .latents import LatentCache
-from .measure import mean_error, pixel_measure
+from .measure import emphasised, mean_error, pixel_measure
 from .options import options_of
 from .ranks import Ranks
 from .samples import Batch, SampleSet
@@ -138,8 +138,7 @@ class EstimateStage:
         names = [name for name in data.wanted if name in batch.latents]
         answers = self._answers(batch.latents[data.given[0]])
         errors = [(answers[self.wanted.index(n)] + batch.latents[n].to(answers.device)).square() for n in names]
-        weight = torch.tensor([self.options.emphasis.get(n, 1.0) for n in names])
-        scale = (weight / weight.mean()).to(answers.device)[:, None, None, None, None]
+        scale = emphasised(names, self.options.emphasis).to(answers.device)
         pixels = 1.0 if batch.weight is None else batch.weight.to(answers.device)
         return mean_error(torch.stack(errors) * self.measure.to(answers.device) * pixels, scale, self.options.error)
 

@@ -19,7 +19,7 @@ import torch
 from ..diffusion.base import Base
 from ..teamwork.checkpoint import save_checkpoint
 from ..teamwork.config import TeamConfig
-from ..teamwork.inject import adapters, attach
+from ..teamwork.inject import adapters, attach, detach
 from .base import save_base
 from .errors import ConfigError
 from .estimate import Teacher
@@ -81,9 +81,8 @@ def main() -> None:
     facts = {"title": args.title, "resolution": args.resolution}
     base, config = grafted(Teacher(args.estimate, "cpu"), further, args.layers, **facts)
     save_checkpoint(args.out / "team.safetensors", base.network, config, torch.float32)
-    bare = Teacher(args.estimate, "cpu").base
-    bare.network.conv_out = silent(bare)
-    save_base(bare, args.out / "base")
+    detach(base.network)
+    save_base(base, args.out / "base")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 
 from ..diffusion.base import Base
@@ -30,6 +32,12 @@ def _stepped(latents: Tensor, channel: int) -> Tensor:
     stepped = latents.clone()
     stepped[:, channel, SIDE // 2, SIDE // 2] += STEP
     return stepped
+
+
+def emphasised(names: Sequence[str], emphasis: Mapping[str, float]) -> Tensor:
+    """What each of these channels counts, rows x 1 x 1 x 1 x 1, with the mean 1 over them."""
+    rows = torch.tensor([emphasis.get(name, 1.0) for name in names])
+    return (rows / rows.mean())[:, None, None, None, None]
 
 
 def mean_error(square: Tensor, weight: Tensor, error: str) -> Tensor:

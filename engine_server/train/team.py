@@ -19,7 +19,7 @@ from .errors import ConfigError
 from .estimate import EstimateStage, Teacher
 from .latents import LatentCache
 from .objectives import objective_for
-from .measure import mean_error, pixel_measure
+from .measure import emphasised, mean_error, pixel_measure
 from .options import TeamOptions, options_of
 from .precision import mixed_precision
 from .ranks import Ranks
@@ -190,7 +190,8 @@ class TeamStage:
         target = self.objective.target(clean, noise, spread)[is_wanted]
         pixels = (1.0 if batch.weight is None else batch.weight) * self.measure * self.objective.weight(level)[:, None, None, None]
         square = (answer - target.to(answer.device)).square() * pixels.to(answer.device)
-        return mean_error(square, self._emphasis([n for n in names if n.endswith(".out")]).to(answer.device), self.options.error)
+        scale = emphasised([n.removesuffix(".out") for n in names if n.endswith(".out")], self.options.emphasis)
+        return mean_error(square, scale.to(answer.device), self.options.error)
 
     def _noise(self, clean: Tensor, generator: torch.Generator, start_share: float) -> tuple[Tensor, Tensor]:
         """A noise level for each image, and noise for every row, drawn on the CPU so that they are the same everywhere."""
@@ -199,11 +200,6 @@ class TeamStage:
         if strength := self.options.offset_noise:
             noise += strength * torch.randn(*clean.shape[:3], 1, 1, generator=generator)
         return level, torch.where(highest[:, None, None, None], 0.0, noise) if self.options.zero_start else noise
-
-    def _emphasis(self, wanted: list[str]) -> Tensor:
-        """The channels' emphasis, rows x 1 x 1 x 1 x 1, with the mean 1 over those that are wanted."""
-        rows = torch.tensor([self.options.emphasis.get(name.removesuffix(".out"), 1.0) for name in wanted])
-        return (rows / rows.mean())[:, None, None, None, None]
 
     def _predict(self, rows: Tensor, timestep: Tensor, order: tuple[int, ...]) -> Tensor:
         flat = rows.flatten(0, 1).to(self.base.device, self.base.dtype)  # teammate-major, as the coordination expects

@@ -9,7 +9,6 @@ those that it then took until the last step, and until the result. Orders to can
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import threading
@@ -23,7 +22,7 @@ import zmq
 from blender_addon.wire import ENDS, Cancelled, Client, Message, Progress, Result, Submit
 
 from ._engine import Engine, engine
-from .wire import Figure, at_most, parts, picture
+from .wire import Figure, at_most, parts, picture, report
 
 PREVIEWS_GOAL = 5.0
 
@@ -31,20 +30,16 @@ PREVIEWS_GOAL = 5.0
 def main(argv: list[str]) -> int:
     """Measure and print a table; 0 also when a goal is missed, since a slow machine is no fault."""
     options = parser().parse_args(argv)
-    figures: list[Figure] = []
-
-    def tell(made: Iterator[Figure]) -> None:
-        for figure in made:
-            figures.append(figure)
-            print(figure.line(), flush=True)
-
-    tell(previews(options))
-    with engine("--warm") as running:
-        tell(foretold(running, options))
-        tell(cancels(running, options))
-    if options.json:
-        options.json.write_text(json.dumps([vars(figure) for figure in figures], indent=2), "utf-8")
+    report(measured(options), options.json)
     return 0
+
+
+def measured(options: argparse.Namespace) -> Iterator[Figure]:
+    """All figures, as they come."""
+    yield from previews(options)
+    with engine("--warm") as running:
+        yield from foretold(running, options)
+        yield from cancels(running, options)
 
 
 def parser() -> argparse.ArgumentParser:

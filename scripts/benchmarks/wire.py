@@ -48,22 +48,28 @@ class Figure:
 def main(argv: list[str]) -> int:
     """Measure and print a table; 0 also when a goal is missed, since a slow machine is no fault."""
     options = parser().parse_args(argv)
-    figures: list[Figure] = []
-
-    def tell(made: Iterator[Figure]) -> None:
-        for figure in made:
-            figures.append(figure)
-            print(figure.line(), flush=True)
-
-    tell(starts(options.repeats))
-    with engine("--warm") as running:
-        tell(transports(running, options))
-        tell(answers(running, options))
-        if options.job_repeats:
-            tell(overhead(running, options))
-    if options.json:
-        options.json.write_text(json.dumps([vars(figure) for figure in figures], indent=2), "utf-8")
+    report(measured(options), options.json)
     return 0
+
+
+def measured(options: argparse.Namespace) -> Iterator[Figure]:
+    """All figures, as they come."""
+    yield from starts(options.repeats)
+    with engine("--warm") as running:
+        yield from transports(running, options)
+        yield from answers(running, options)
+        if options.job_repeats:
+            yield from overhead(running, options)
+
+
+def report(made: Iterator[Figure], file: Path | None) -> None:
+    """Print figures as they come, and write them into a file, if there is one."""
+    figures = []
+    for figure in made:
+        figures.append(figure)
+        print(figure.line(), flush=True)
+    if file:
+        file.write_text(json.dumps([vars(figure) for figure in figures], indent=2), "utf-8")
 
 
 def parser() -> argparse.ArgumentParser:
