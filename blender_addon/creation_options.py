@@ -45,8 +45,12 @@ class SynthesisOptions:
     guidance: FloatProperty(
         name="Guidance", description="How strictly the prompt is followed, 4 to 8 mostly; 0 lets the model choose", min=0.0, max=100.0
     )
-    width: IntProperty(name="Width", description="Pixels; 0 is what the model was trained for", min=0, max=4096, subtype="PIXEL")
-    height: IntProperty(name="Height", description="Pixels; 0 is what the model was trained for", min=0, max=4096, subtype="PIXEL")
+    width: IntProperty(
+        name="Width", description="Pixels; 0 is what the model was trained for", min=0, max=4096, soft_min=64, subtype="PIXEL"
+    )
+    height: IntProperty(
+        name="Height", description="Pixels; 0 is what the model was trained for", min=0, max=4096, soft_min=64, subtype="PIXEL"
+    )
     tiles: BoolProperty(name="Seamless", description="Opposite borders meet, so that it can be repeated; takes longer", default=True)
 
 
@@ -58,9 +62,10 @@ class InpaintOptions:
     )
     repeats: IntProperty(
         name="Repeats",
-        description="How often each step is taken: more fit better into what is known, and take so many times as long; 0 is once",
-        min=0,
+        description="How often each step is taken: more fit better into what is known, and take so many times as long",
+        min=1,
         max=50,
+        default=1,
     )
     replace: BoolProperty(
         name="Replace Original",

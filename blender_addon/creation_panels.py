@@ -12,6 +12,7 @@ from .images import ImageError
 from .material_drawing import draw_given, given_of, unseen_given
 from .material_maps import maps_of
 from .material_options import TILINGS
+from .own_numbers import draw_number
 from .panel_base import Task
 from .presets import PRESETS
 from .timing import synthesized
@@ -28,7 +29,7 @@ def draw_wish(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     column.prop(settings, "prompt")
     if settings.prompt:
         column.prop(settings, "negative_prompt")
-        column.prop(settings, "guidance")
+        draw_number(column, settings, "guidance")
     if not given:
         _draw_size(column, settings)
     elif material:
@@ -42,9 +43,7 @@ def draw_wish(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def _draw_size(column: bpy.types.UILayout, settings) -> None:
-    size = column.column(align=True)
-    size.prop(settings, "width")
-    size.prop(settings, "height")
+    draw_number(column, settings, "extent")
     column.prop(settings, "tiles")
 
 
@@ -112,6 +111,7 @@ class Inpaint(Task):
 
     bl_label = "Inpaint"
     task = "inpaint"
+    needs = "First open a picture, or show one here"
     presets = PRESETS["inpaint"]
 
     def draw(self, context: bpy.types.Context) -> None:

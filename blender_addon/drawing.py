@@ -38,14 +38,15 @@ def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon:
         column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1", translate=False)
 
 
-def draw_next_step(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """The engine's state in words, and the one thing to do next, as a large button."""
+def draw_next_step(layout: bpy.types.UILayout, context: bpy.types.Context, *, among_preferences: bool = False) -> None:
+    """The engine's state in words, and the one thing to do next, as a large button; elsewhere than among the add-on's
+    preferences also the way there."""
     if setting_up.running():
         draw_set_up(layout, context)
     elif LINK.connected:
         _draw_connected(layout, context)
     else:
-        _draw_apart(layout, context)
+        _draw_apart(layout, context, among_preferences)
 
 
 def fill(operator: bpy.types.OperatorProperties, settings, picture: bpy.types.Image | None = None) -> None:
@@ -119,8 +120,8 @@ def _draw_connected(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
     row.operator("teamwork.disconnect", text="", icon="QUIT")
 
 
-def _draw_apart(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    elsewhere = engine_settings().elsewhere
+def _draw_apart(layout: bpy.types.UILayout, context: bpy.types.Context, among_preferences: bool) -> None:
+    elsewhere, addressed = engine_settings().elsewhere, bool(engine_settings().address)
     absent = not elsewhere and setting_up.missing()
     ended = setting_up.Current.setup
     if ended is not None and ended.sentence:
@@ -129,14 +130,18 @@ def _draw_apart(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         say(layout, context, LINK.problem, "ERROR")
     elif absent:
         say(layout, context, "Pictures are computed by an engine beside Blender. It has to be set up once.", "INFO")
-    elif ended is None:
-        say(layout, context, LINK.state(), "UNLINKED")
-    _draw_button(layout, elsewhere, absent)
-
-
-def _draw_button(layout: bpy.types.UILayout, elsewhere: bool, absent: bool) -> None:
+    elif elsewhere and not addressed:
+        say(layout, context, "Give the address of an engine that somebody has started.", "INFO")
+    elif elsewhere or ended is None:
+        say(layout, context, "Not connected" if elsewhere else LINK.state(), "UNLINKED")
     row = layout.row(align=True)
     row.scale_y = 1.4
+    _draw_button(row, elsewhere, absent)
+    if not among_preferences:
+        row.operator("preferences.addon_show", text="", icon="PREFERENCES").module = __package__
+
+
+def _draw_button(row: bpy.types.UILayout, elsewhere: bool, absent: bool) -> None:
     if absent:
         row.operator("teamwork.set_up", icon="IMPORT")
     elif setting_up.outdated() and not elsewhere:
@@ -145,11 +150,10 @@ def _draw_button(layout: bpy.types.UILayout, elsewhere: bool, absent: bool) -> N
         row.operator("teamwork.test_engine", text="Test Again" if LINK.problem else "Connect", icon="LINKED")
     else:
         row.operator("teamwork.connect", text="Try Again" if LINK.problem else "Start Engine", icon="PLAY")
-    row.operator("preferences.addon_show", text="", icon="PREFERENCES").module = __package__
 
 
-def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context, *, always: bool = False) -> None:
-    """How far the set-up is, with its Cancel; `always`: without one, the button that begins it."""
+def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """How far the set-up is, with its Cancel; without one, the button that does it once more."""
     setup = setting_up.running()
     if setup is not None:
         progress = setup.progress
@@ -158,5 +162,5 @@ def draw_set_up(layout: bpy.types.UILayout, context: bpy.types.Context, *, alway
         row = layout.row(align=True)
         row.progress(factor=progress.factor, text=f"{progress.factor:.0%}")
         row.operator("teamwork.cancel_set_up", text="", icon="X")
-    elif always:
-        layout.operator("teamwork.set_up", text="Set Up" if setting_up.missing() else "Set Up Again", icon="IMPORT")
+    elif not setting_up.missing():
+        layout.operator("teamwork.set_up", text="Set Up Again", icon="IMPORT")

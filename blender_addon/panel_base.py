@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from .drawing import draw_ability, fill
+from .drawing import draw_ability, fill, say
 
 
 def picture_of(context: bpy.types.Context) -> bpy.types.Image | None:
@@ -32,6 +32,8 @@ class Task(Panel):
     bl_options = {"DEFAULT_CLOSED"}
     bl_translation_context = "Teamwork"  # Blender's own word for Inpaint, say, means to paint
     task = ""
+    needs = ""
+    """What to do first where the button is grey."""
     presets = None
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
@@ -55,6 +57,7 @@ class Task(Panel):
         row.scale_y, row.enabled = 1.4, able and ready
         button = row.operator(operator, text=text, icon=icon)
         fill(button, context.scene.teamwork, picture)
-        if able and ready and expected:
-            self.layout.label(text=expected, icon="PREVIEW_RANGE")
+        told = expected if ready else self.needs
+        if able and told:
+            say(self.layout, context, told, "PREVIEW_RANGE" if ready else "INFO")
         return button

@@ -13,13 +13,13 @@ from .drawing import draw_model, draw_next_step, expected_seconds, say
 from .engine import LINK
 from .history import made
 from .material_drawing import draw_candidates, draw_settings, expected, given_of
+from .own_numbers import draw_number
 from .panel_base import Panel, Task
 from .presets import PRESETS
 
 HISTORY_SHOWN = 6
 ENDED_SHOWN = 3
 ICONS = {jobs.RUNNING: "TIME", jobs.DONE: "CHECKMARK", jobs.FAILED: "ERROR", jobs.CANCELLED: "CANCEL"}
-ADVANCED = ("seed", "steps", "size")
 SPACES = {
     "view3d": ("VIEW_3D", ""),
     "image": ("IMAGE_EDITOR", ""),
@@ -80,6 +80,7 @@ class _Material(Task):
 
     bl_label = "Material from Photo"
     task = "material"
+    needs = "First open a photo, or give maps that you have"
     bl_options = set()
     presets = PRESETS["material"]
 
@@ -97,6 +98,7 @@ class _Decompose(Task):
 
     bl_label = "Decompose Image"
     task = "decompose"
+    needs = "First open a picture, or show one here"
     presets = PRESETS["decompose"]
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -134,8 +136,10 @@ class _Advanced(Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Seed, steps, size."""
         self.layout.use_property_split, self.layout.use_property_decorate = True, False
-        for name in ADVANCED:
-            self.layout.prop(context.scene.teamwork, name)
+        column = self.layout.column()
+        column.prop(context.scene.teamwork, "seed")
+        for number in ("steps", "size"):
+            draw_number(column, context.scene.teamwork, number)
 
 
 class _Results(Panel):

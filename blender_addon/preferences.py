@@ -57,14 +57,20 @@ class TeamworkPreferences(bpy.types.AddonPreferences):
         description="Address of a package index, or a folder with wheels, for computers without the usual ones",
         subtype="FILE_PATH",
     )
-    timeout: FloatProperty(name="Patience", description="Seconds of silence before an engine counts as lost", default=10.0, min=1.0)
+    timeout: FloatProperty(
+        name="Patience",
+        description="How long an engine may be silent before it counts as lost",
+        default=10.0,
+        min=1.0,
+        subtype="TIME_ABSOLUTE",
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw only; nothing is asked of the engine here."""
         layout = self.layout
         layout.use_property_split = True
-        layout.prop(self, "place", expand=True)
-        draw_next_step(layout.box(), context)
+        layout.row().prop(self, "place", expand=True)
+        draw_next_step(layout.box(), context, among_preferences=True)
         if self.place == HERE:
             self._draw_here(layout, context)
         else:
@@ -73,11 +79,11 @@ class TeamworkPreferences(bpy.types.AddonPreferences):
     def _draw_here(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.prop(self, "device")
         header, body = layout.panel("TEAMWORK_set_up", default_closed=True)
-        header.label(text="Set Up")
+        header.label(text="Environment and Logs")
         if body is None:
             return
         say(body, context, setting_up.describe(installed()))
-        draw_set_up(body, context, always=True)
+        draw_set_up(body, context)
         for name in ("engine_python", "base_python", "source", "index", "timeout"):
             body.prop(self, name)
         row = body.row()

@@ -10,6 +10,7 @@ from .creation_options import GivenDepthImage, InpaintOptions, SynthesisOptions
 from .engine import LINK
 from .material_options import GivenImages, MaterialOptions
 from .operators.neural_render import VIEWS
+from .own_numbers import OwnNumbers, OwnSynthesis
 
 
 def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context, typed: str) -> list[str]:
@@ -18,7 +19,14 @@ def offered_models(settings: bpy.types.PropertyGroup, context: bpy.types.Context
 
 
 class TeamworkSettings(
-    MaterialOptions, GivenImages, GivenDepthImage, SynthesisOptions, InpaintOptions, bpy.types.PropertyGroup
+    MaterialOptions,
+    GivenImages,
+    GivenDepthImage,
+    SynthesisOptions,
+    InpaintOptions,
+    OwnNumbers,
+    OwnSynthesis,
+    bpy.types.PropertyGroup,
 ):
     """The settings of the next job of each task."""
 

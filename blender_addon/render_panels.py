@@ -10,6 +10,7 @@ import bpy
 
 from .engine import LINK
 from .neural_passes import NEURAL
+from .own_numbers import draw_number
 from .render_engine import CYCLES_PASSES, IDENTIFIER, has_cycles
 
 
@@ -62,7 +63,11 @@ class TEAMWORK_PT_render(_RenderPanel):
         settings = context.scene.teamwork_render
         if not any(getattr(layer.teamwork, each.setting) for layer in context.scene.view_layers for each in NEURAL):
             column.label(text="Choose passes under View Layer, Passes, Neural", icon="INFO")
-        for name in ("model", "seed", "steps", "size", "reuse", "without_engine", "timeout"):
+        for name in ("model", "seed"):
+            column.prop(settings, name)
+        for number in ("steps", "size"):
+            draw_number(column, settings, number)
+        for name in ("reuse", "without_engine", "timeout"):
             column.prop(settings, name)
         if LINK.problem:
             column.label(text=LINK.problem, icon="ERROR")

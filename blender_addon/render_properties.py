@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from .neural_passes import NEURAL
+from .own_numbers import OwnNumbers
 from .properties import offered_models
 
 WITHOUT_ENGINE = (
@@ -39,7 +40,7 @@ class TeamworkLayerPasses(bpy.types.PropertyGroup):
     }
 
 
-class TeamworkRenderSettings(bpy.types.PropertyGroup):
+class TeamworkRenderSettings(OwnNumbers, bpy.types.PropertyGroup):
     """How a scene's neural passes are made."""
 
     model: StringProperty(
@@ -65,7 +66,7 @@ class TeamworkRenderSettings(bpy.types.PropertyGroup):
         name="Without Engine", description="What happens when the engine is away or fails", items=WITHOUT_ENGINE
     )
     timeout: FloatProperty(
-        name="Time Limit", description="Seconds that each job of a frame may take", default=3600.0, min=1.0
+        name="Time Limit", description="How long each job of a frame may take", default=3600.0, min=1.0, subtype="TIME_ABSOLUTE"
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
 import bpy
 import numpy as np
@@ -18,9 +20,10 @@ from .colour import finite, linear_to_srgb, srgb_to_linear
 from .exr import encode_exr
 from .images import RENDER, channel_curve, download, light_curve, packed, rendered, shows_numbers, three_components
 from .png import LINES, encode_png
-from .storage import DATA, LINEAR, PLAIN, SRGB, STORAGE, encode
+from .storage import DATA, LINEAR, PLAIN, STORAGE, encode
 
 Curve = Callable[[np.ndarray], np.ndarray]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -82,38 +85,54 @@ def colour_of(stored: np.ndarray) -> np.ndarray:
     return stored[..., : 3 if stored.shape[2] >= 3 else 1]
 
 
+class Beside(Generic[Made]):
+    """Something that is made in another thread, beside the main one."""
+
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self._make, self._made = make, None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="teamwork-copy", daemon=True)
+        self._thread.start()
+
+    def ready(self, most_seconds: float = 0.0) -> bool:
+        """Is it made? Waits so long for it."""
+        self._thread.join(most_seconds)
+        return not self._thread.is_alive()
+
+    def made(self) -> Made:
+        """It, waited for. Raises what went wrong."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._made
+
+    def _run(self) -> None:
+        try:
+            self._made = self._make()
+        except Exception as error:  # it is the main thread's to tell
+            self._error = error
+
+
 class Rewriting:
     """A copy of an image with other wire values of a channel, on its way. Its pixels are taken at once, on the main thread.
     An image of another size than the values is not copied: it becomes a new one."""
 
     def __init__(self, image: bpy.types.Image, values: np.ndarray, channel: str) -> None:
         """Raises `ImageError` for an image without pixels."""
-        self._original, self._values, self._channel = Original.of(image, channel), values, channel
+        self._original, self._channel = Original.of(image, channel), channel
         self._fits = self._original.stored.shape[:2] == values.shape[:2]
-        self._file: bytes | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="teamwork-copy", daemon=True)
-        self._thread.start()
+        self._file: Beside[bytes] = Beside(partial(self._original.file if self._fits else encode, values, channel))
 
     def ready(self, most_seconds: float) -> bool:
         """Is the file made? Waits so long for it."""
-        self._thread.join(most_seconds)
-        return not self._thread.is_alive()
+        return self._file.ready(most_seconds)
 
     def image(self, name: str) -> bpy.types.Image:
         """The copy, waited for. Raises what went wrong."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        file = self._file.made()
         if self._fits:
-            return self._original.copy(name, self._file)
-        return packed(name, self._file, STORAGE.get(self._channel, PLAIN).space)
-
-    def _run(self) -> None:
-        try:
-            self._file = self._original.file(self._values, self._channel) if self._fits else encode(self._values, self._channel)
-        except Exception as error:  # it is the main thread's to tell
-            self._error = error
+            return self._original.copy(name, file)
+        return packed(name, file, STORAGE.get(self._channel, PLAIN).space)
 
 
 def rewritten(image: bpy.types.Image, name: str, values: np.ndarray, channel: str) -> bpy.types.Image:
@@ -122,15 +141,32 @@ def rewritten(image: bpy.types.Image, name: str, values: np.ndarray, channel: st
     return Rewriting(image, values, channel).image(name)
 
 
-def canvas(name: str, picture: bpy.types.Image) -> bpy.types.Image:
-    """An opaque copy of what a picture shows, in 8 bits, to be painted on."""
-    original = Original.of(picture, "image")
+class Canvas:
+    """An opaque copy of what a picture shows, in 8 bits, to be painted on, on its way. The picture's pixels are taken at once."""
+
+    def __init__(self, name: str, picture: bpy.types.Image) -> None:
+        """Raises `ImageError` for a picture without pixels."""
+        self._name, original = name, Original.of(picture, "image")
+        self._lines: Beside[np.ndarray] = Beside(partial(_shown, original))
+
+    def ready(self) -> bool:
+        """Are its pixels known?"""
+        return self._lines.ready()
+
+    def image(self) -> bpy.types.Image:
+        """The new image, waited for. It is one that Blender generates, not a file that it would have to decode."""
+        lines = self._lines.made()
+        made = bpy.data.images.new(self._name, lines.shape[1], lines.shape[0], alpha=True)
+        made.pixels.foreach_set(lines.reshape(-1))
+        return made
+
+
+def _shown(original: Original) -> np.ndarray:
+    """What an image shows as sRGB, H x W x 4 and opaque, rows from the bottom."""
     encoded = original.space == DATA or not (original.deep or original.numbers)
-
-    def shown(stored: np.ndarray) -> np.ndarray:
-        lines = np.ones((*stored.shape[:2], 4), np.float32)
-        colour = finite(colour_of(stored))
-        lines[..., :3] = colour if encoded else linear_to_srgb(np.clip(colour, 0.0, 1.0))
-        return lines
-
-    return packed(name, encode_png(original.stored, shown=shown), SRGB)
+    stored = original.stored[::-1]
+    made = np.ones((*stored.shape[:2], 4), np.float32)
+    for low in range(0, len(stored), LINES):
+        colour = finite(colour_of(stored[low : low + LINES]))
+        made[low : low + LINES, :, :3] = colour if encoded else linear_to_srgb(np.clip(colour, 0.0, 1.0))
+    return made

@@ -19,6 +19,7 @@ from .base import ImageOperator, spoken
 
 ERASERS = ("Erase Hard", "Erase Soft")
 BRUSHES = "brushes/essentials_brushes-mesh_texture.blend/Brush/"
+WAIT_SECONDS = 0.02
 
 
 def chosen_material(context: bpy.types.Context, name: str) -> bpy.types.Material:
@@ -93,14 +94,45 @@ class TEAMWORK_OT_paint_mask(bpy.types.Operator):
         name="Active Material", description="Show the base colour of the active material", options={"SKIP_SAVE"}
     )
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Take the picture's pixels; what becomes of them is made beside Blender's main thread, and waited for by a timer."""
+        return self._wait(context)
+
+    @spoken
+    def _wait(self, context: bpy.types.Context) -> set[str]:
+        self._begin(context)
+        self._timer = context.window_manager.event_timer_add(WAIT_SECONDS, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Everything else goes on meanwhile."""
+        if event.type != "TIMER" or not self._canvas.ready():
+            return {"PASS_THROUGH"}
+        self.cancel(context)
+        return self._end(context)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends it, to load another file, say: nothing is left."""
+        context.window_manager.event_timer_remove(self._timer)
+
     @spoken
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Make the mask, choose it in the panel, and go over to painting where there is an Image Editor."""
+        """The same for scripts, which wait."""
+        self._begin(context)
+        return self._end(context)
+
+    def _begin(self, context: bpy.types.Context) -> None:
         picture = self._picture(context)
+        self._name, self._canvas = picture.name, rewriting.Canvas(f"{picture.name} mask", picture)
+
+    @spoken
+    def _end(self, context: bpy.types.Context) -> set[str]:
+        """Choose the mask in the panel, and go over to painting where there is an Image Editor."""
         settings = context.scene.teamwork
-        settings.mask, settings.mask_from = rewriting.canvas(f"{picture.name} mask", picture), masks.ERASED
+        settings.mask, settings.mask_from = self._canvas.image(), masks.ERASED
         if not self.active_material and settings.picture is None:
-            settings.picture = picture  # the editor shows the mask from now on
+            settings.picture = bpy.data.images.get(self._name)  # the editor shows the mask from now on
         told = "Erase what shall be made anew" if show_for_painting(context, settings.mask) else "Open it in an Image Editor and erase"
         self.report({"INFO"}, f"Made the mask {settings.mask.name}. {told}")
         return {"FINISHED"}

@@ -103,7 +103,7 @@ def draw(panel: str, where: SimpleNamespace) -> Layout:
     if kind.poll(where):
         owner = SimpleNamespace(layout=layout)
         for name in dir(kind):
-            if name.startswith(("draw_", "_draw")) or name in ("presets", "task"):
+            if name.startswith(("draw_", "_draw")) or name in ("presets", "task", "needs"):
                 member = getattr(kind, name)
                 setattr(owner, name, member.__get__(owner) if callable(member) and not isinstance(member, type) else member)
         if hasattr(kind, "draw_header_preset"):

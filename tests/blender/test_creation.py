@@ -268,6 +268,7 @@ def test_a_mask_to_paint_shows_the_picture_and_what_is_erased_is_made_anew():
     mask = settings.mask
     assert mask.name == "wall mask" and tuple(mask.size) == (SIDE, SIDE) and settings.mask_from == "ERASED"
     assert np.allclose(stored(mask), noise(), atol=1e-6)
+    assert mask.colorspace_settings.name == "sRGB" and not mask.is_float
     assert "wall mask is empty" in refused(bpy.ops.teamwork.inpaint, image="wall", mask="wall mask", model="maker")
     painted = stored(mask).copy()
     painted[4:14, 4:14, 3] = 0.0

@@ -9,6 +9,7 @@ import pytest
 
 from blender_addon import expectation, materials
 from blender_addon.creation_panels import expected_inpainting
+from blender_addon.engine import LINK
 from tests.blender.operating import addon, cube, empty, models, photo, refused  # noqa: F401 (fixtures)
 from tests.blender.recording import context, draw
 from tests.blender.test_creation import image_of, marked, noise, stored, white_box
@@ -82,6 +83,7 @@ def test_the_panel_sends_the_maps_and_asks_for_what_they_leave_open():
     bpy.ops.teamwork.test_engine()
     settings = bpy.context.scene.teamwork
     settings.model = "maker"
+    settings.own_extent = True
     assert {"width", "height", "tiles"} <= set(shown(SYNTHESIZE).of("prop")) and "seamless" not in shown(SYNTHESIZE).of("prop")
     settings.given_roughness = image_of("rough", noise(), "Non-Color")
     drawn = shown(SYNTHESIZE)
@@ -91,6 +93,29 @@ def test_the_panel_sends_the_maps_and_asks_for_what_they_leave_open():
     assert button.given_roughness == "rough"
     settings.what = "IMAGE"
     assert "given_depth" in shown(SYNTHESIZE).of("prop") and "given_height" not in shown(SYNTHESIZE).of("prop")
+
+
+@pytest.mark.parametrize(("number", "names"), [("steps", ["steps"]), ("size", ["size"]), ("extent", ["width", "height"])])
+def test_a_number_that_is_the_models_choice_is_shown_in_words(number, names):
+    bpy.ops.teamwork.test_engine()
+    settings = bpy.context.scene.teamwork
+    settings.model = "maker"
+    panel = SYNTHESIZE if number == "extent" else f"{SYNTHESIZE}_advanced"
+    assert "As the model" in shown(panel).of("label") and not set(names) & set(shown(panel).of("prop"))
+    setattr(settings, f"own_{number}", True)
+    told = LINK.model("maker")
+    assert [getattr(settings, name) for name in names] == [told.default_steps if number == "steps" else told.native_size] * len(names)
+    assert set(names) <= set(shown(panel).of("prop"))
+    setattr(settings, f"own_{number}", False)
+    assert not any(getattr(settings, name) for name in names)
+
+
+def test_a_grey_button_says_what_to_do_first():
+    bpy.ops.teamwork.test_engine()
+    bpy.context.scene.teamwork.model = "maker"
+    told = " ".join(shown(INPAINT).of("label"))
+    assert "First open a picture" in told
+    assert "First open a picture" not in " ".join(shown(INPAINT, image_of("wall", noise())).of("label"))
 
 
 def test_a_map_that_the_model_has_no_eyes_for_is_told():

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import bpy
-
+from .jobs import slow_down, speed_up
 from .panels import start_engine
 from .stage import Stage, Waits
 
@@ -12,9 +11,8 @@ from .stage import Stage, Waits
 def play(stage: Stage) -> Waits:
     """The job ends with a sentence, and the panel offers to try again, which works."""
     yield from start_engine(stage)
-    jobs, link, settings = stage.part("jobs"), stage.part("engine").LINK, bpy.context.scene.teamwork
-    settings.picture = settings.picture or bpy.data.images.load(stage.job["photo"])
-    settings.steps = 60
+    jobs, link = stage.part("jobs"), stage.part("engine").LINK
+    chosen = slow_down(stage)
     yield from stage.edit("VIEW_3D")
     before = len(jobs.JOBS)
     yield from stage.click("teamwork.material_from_image")
@@ -27,5 +25,5 @@ def play(stage: Stage) -> Waits:
     yield from stage.click("teamwork.connect")
     yield from stage.until(lambda: link.welcome, 90.0)
     stage.check("the engine can be started again", link.welcome is not None, link.state())
-    settings.steps = 0
+    speed_up(chosen)
     yield from stage.shot("back_again")

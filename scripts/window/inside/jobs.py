@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import bpy
+import numpy as np
 
 from .panels import start_engine
-from .stage import Stage, Waits
+from .stage import Stage, Waits, xdotool
 
-STEPS, ENDLESS, STEPS_BACK = 16, 200, 4
-"""Enough that there is time to look, and more than can be through before it is cancelled; of the zoom, until all nodes are seen."""
+SLOW, STEPS_BACK = 1024, 4
+"""The side of a photo that takes long enough to look at the job and to cancel it; steps of the zoom, until all nodes are seen."""
+LARGE = 2048
+"""Pixels a side of the picture that is painted on."""
 
 
 def play(stage: Stage) -> Waits:
@@ -23,6 +26,24 @@ def play(stage: Stage) -> Waits:
     yield from _material(stage)
     yield from _shader_editor(stage)
     yield from _decomposed(stage)
+    yield from _mask(stage)
+
+
+def slow_down(stage: Stage) -> bpy.types.Image | None:
+    """Take the photo in so many pixels, all of which the network sees; gives the picture that was chosen before."""
+    settings = bpy.context.scene.teamwork
+    before, settings.picture = settings.picture, bpy.data.images.load(stage.job["photo"])
+    settings.picture.name = "wall.png"
+    settings.picture.scale(SLOW, SLOW)
+    settings.size = SLOW
+    return before
+
+
+def speed_up(before: bpy.types.Image | None) -> None:
+    """As it was before."""
+    settings = bpy.context.scene.teamwork
+    bpy.data.images.remove(settings.picture)
+    settings.picture, settings.size = before, 0
 
 
 def _begin(stage: Stage, operator: str, shot: str) -> Waits:
@@ -42,19 +63,19 @@ def _begin(stage: Stage, operator: str, shot: str) -> Waits:
 
 def _cancelled(stage: Stage) -> Waits:
     jobs, materials = stage.part("jobs"), len(bpy.data.materials)
-    bpy.context.scene.teamwork.steps = ENDLESS
+    before = slow_down(stage)
     yield from stage.redraw()
     job = yield from _begin(stage, "teamwork.material_from_image", "running")
     yield from stage.click("teamwork.cancel")
-    yield from stage.until(lambda: job.state != jobs.RUNNING, 30.0)
+    yield from stage.until(lambda: job.state != jobs.RUNNING, 90.0)
     stage.check("a click on its X ends it", job.state == jobs.CANCELLED, job.line)
     stage.check("and leaves no material behind", len(bpy.data.materials) == materials)
     yield from stage.shot("cancelled")
+    speed_up(before)
 
 
 def _material(stage: Stage) -> Waits:
     jobs, thing = stage.part("jobs"), bpy.context.view_layer.objects.active
-    bpy.context.scene.teamwork.steps = 0
     stage.area.spaces.active.shading.type = "MATERIAL"
     yield from stage.redraw()
     before = len(jobs.JOBS)
@@ -93,14 +114,60 @@ def _decomposed(stage: Stage) -> Waits:
     jobs = stage.part("jobs")
     stage.open_panels("image", "decompose", "inpaint")
     yield from stage.edit("IMAGE_EDITOR")
+    before = slow_down(stage)
     stage.area.spaces.active.image = bpy.context.scene.teamwork.picture
-    bpy.context.scene.teamwork.steps = STEPS
     yield from stage.redraw()
     job = yield from _begin(stage, "teamwork.decompose_image", "decomposing")
-    yield from stage.until(lambda: job.state != jobs.RUNNING, 180.0)
+    yield from stage.until(lambda: job.state != jobs.RUNNING, 300.0)
     stage.check("the decomposition ends well", job.state == jobs.DONE, job.line)
-    bpy.context.scene.teamwork.steps = 0
     normals = next((image for image in bpy.data.images if image.get("teamwork_channel") == "normals"), None)
     stage.check("its normals are an image", normals is not None and normals.size[0] > 0)
     stage.area.spaces.active.image = normals
     yield from stage.shot("decomposed")
+    speed_up(before)
+
+
+def _mask(stage: Stage) -> Waits:
+    """Paint Mask: Blender goes on meanwhile, and then the picture is there to be painted on, with an eraser."""
+    settings = bpy.context.scene.teamwork
+    picture = bpy.data.images.new("Large", LARGE, LARGE)
+    pixels = np.random.default_rng(0).random((LARGE // 16, LARGE // 16, 4), np.float32).repeat(16, 0).repeat(16, 1)
+    picture.pixels.foreach_set(pixels.reshape(-1))
+    stage.area.spaces.active.image = settings.picture = picture
+    yield from stage.redraw()
+    yield from stage.click("teamwork.paint_mask")
+    yield from stage.until(lambda: settings.mask is not None, 60.0)
+    mask = settings.mask
+    stage.check("Paint Mask makes a mask of the picture's size", mask is not None and tuple(mask.size) == (LARGE, LARGE))
+    if mask is None:
+        return
+    off = float(np.abs(_pixels(mask) - _pixels(picture))[:, :3].max())
+    stage.check("which shows the picture", off < 0.01, f"{off:.4f} off")
+    space = stage.area.spaces.active
+    stage.check("and it is there to be painted on", space.image == mask and space.ui_mode == "PAINT")
+    yield from stage.shot("mask")
+    yield from _erase(stage)
+    erased = float((_pixels(mask)[:, 3] < 0.5).mean())
+    stage.check("a stroke over it erases", 0.0 < erased < 0.5, f"{erased:.2%} erased")
+    yield from stage.shot("mask_erased")
+    space.ui_mode, space.image, settings.picture, settings.mask = "VIEW", None, bpy.data.images.get("bricks.png"), None
+    for image in (mask, picture):
+        bpy.data.images.remove(image)
+
+
+def _pixels(image: bpy.types.Image) -> np.ndarray:
+    """As Blender holds them, four components each."""
+    values = np.empty(4 * image.size[0] * image.size[1], np.float32)
+    image.pixels.foreach_get(values)
+    return values.reshape(-1, 4)
+
+
+def _erase(stage: Stage) -> Waits:
+    """A stroke across the middle, by hand."""
+    window = stage.region("WINDOW")
+    yield from stage.point(window.x + window.width * 0.45, window.y + window.height * 0.5)
+    xdotool("mousedown", "1")
+    for far in range(1, 9):
+        yield from stage.point(window.x + window.width * (0.45 + 0.01 * far), window.y + window.height * (0.5 + 0.01 * far))
+    xdotool("mouseup", "1")
+    yield 0.5

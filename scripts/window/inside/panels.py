@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from .stage import Stage, Waits
+import bpy
+
+from .stage import ADDON, Stage, Waits, xdotool
 
 
 def play(stage: Stage) -> Waits:
@@ -11,6 +13,7 @@ def play(stage: Stage) -> Waits:
     yield from stage.edit("VIEW_3D")
     stage.check("the sidebar has a tab Teamwork", stage.region().active_panel_category == "Teamwork")
     yield from _not_set_up(stage)
+    yield from _preferences(stage)
     yield from _wrong_address(stage)
     yield from start_engine(stage, shots=True)
 
@@ -27,10 +30,27 @@ def _not_set_up(stage: Stage) -> Waits:
     yield 0.3
 
 
+def _preferences(stage: Stage) -> Waits:
+    """The add-on's own, as one finds them in Blender's: for an engine here, not set up yet, and for one elsewhere."""
+    chosen, before = stage.preferences, stage.area.ui_type
+    stage.area.ui_type = "PREFERENCES"
+    bpy.context.preferences.active_section, bpy.context.window_manager.addon_search = "ADDONS", "Teamwork"
+    with bpy.context.temp_override(window=stage.window, area=stage.area, region=stage.region("WINDOW")):
+        bpy.ops.preferences.addon_expand(module=ADDON)
+    yield from stage.shot("preferences")
+    found = yield from stage.buttons("teamwork.set_up", "WINDOW")
+    stage.check("its preferences offer to set it up", "teamwork.set_up" in found, ", ".join(found))
+    chosen.place = "ELSEWHERE"
+    yield from stage.shot("preferences_elsewhere")
+    chosen.place = "HERE"
+    with bpy.context.temp_override(window=stage.window, area=stage.area, region=stage.region("WINDOW")):
+        bpy.ops.preferences.addon_expand(module=ADDON)
+    stage.area.ui_type = before
+    yield from stage.edit("VIEW_3D")
+
+
 def xdotool_escape(stage: Stage) -> None:
     """Close what has popped up."""
-    from .stage import xdotool
-
     xdotool("key", "Escape")
 
 

@@ -32,12 +32,15 @@ VISIBLE = 0.03
 
 
 def play(stage: Stage) -> Waits:
-    """In perspective and not, with other lenses, proportions, in a tall region, and through a camera."""
+    """In perspective and not, with other lenses, proportions, locked to an object, split in four, in a tall region, and through
+    a camera."""
     yield from stage.edit("VIEW_3D")
     yield from stage.away()
     with _scene(stage):
         for name, lens in VIEWS:
             yield from _compared(stage, stage.area, f"{name.lower()}, {lens:.0f} mm", name, lens)
+        yield from _locked(stage)
+        yield from _in_four(stage)
         yield from _through_the_camera(stage)
         yield from _tall(stage)
         yield from _by_the_operator(stage)
@@ -105,11 +108,13 @@ def _look(space: bpy.types.SpaceView3D, perspective: str, lens: float, *, back: 
     seen.view_distance = back * DISTANCE * (lens / 50.0 if perspective == "PERSP" else 0.5)
 
 
-def _compared(stage: Stage, area: bpy.types.Area, title: str, perspective: str, lens: float, back: float = 1.0) -> Waits:
+def _compared(
+    stage: Stage, area: bpy.types.Area, title: str, perspective: str, lens: float, back: float = 1.0, region: bpy.types.Region | None = None
+) -> Waits:
     """One view in pictures of several proportions: the balls are where the viewport has them, the picture's middle in its
     middle, and all of the viewport in the picture. From further `back` all balls are wholly seen in a narrow region."""
     _look(area.spaces.active, perspective, lens, back=back)
-    region = stage.region("WINDOW", area)
+    region = region or stage.region("WINDOW", area)
     there = yield from _on_screen(stage, region)
     worst = 0.0
     for wide, high in SHAPES:
@@ -156,6 +161,39 @@ def places(pixels: np.ndarray) -> dict[str, tuple[float, float]]:
             middle = (columns.mean() + 0.5) / pixels.shape[1], (rows.mean() + 0.5) / pixels.shape[0]
             found[name] = tuple(2.0 * each - 1.0 for each in middle)
     return found
+
+
+def _locked(stage: Stage) -> Waits:
+    """A viewport that is locked to an object, or to the cursor, turns around that instead of its own middle."""
+    space, cursor = stage.area.spaces.active, stage.window.scene.cursor
+    locked = bpy.data.objects.new("Middle of the view", None)
+    locked.location = (0.4, -0.3, 0.2)
+    stage.window.scene.collection.objects.link(locked)
+    space.lock_object = locked
+    yield from _compared(stage, stage.area, "locked to an object", "PERSP", 35.0, 1.3)
+    space.lock_object = None
+    bpy.data.objects.remove(locked)
+    space.lock_cursor, cursor.location = True, (-0.3, 0.4, 0.1)
+    yield from _compared(stage, stage.area, "locked to the cursor", "ORTHO", 50.0, 1.3)
+    space.lock_cursor = False
+
+
+def _in_four(stage: Stage) -> Waits:
+    """Of a viewport that is split in four, the part in perspective."""
+    with bpy.context.temp_override(window=stage.window, area=stage.area, region=stage.region("WINDOW")):
+        bpy.ops.screen.region_quadview()
+    yield from stage.redraw()
+    _plain(stage.area.spaces.active)
+    parts = [each for each in stage.area.regions if each.type == "WINDOW"]
+    seen = stage.area.spaces.active.region_3d
+    part = next((each for each in parts if each.data == seen), None)
+    stage.check("a viewport that is split in four has a part that counts", len(parts) == 4 and part is not None, f"{len(parts)} parts")
+    if part is not None:
+        yield from _compared(stage, stage.area, "split in four", "PERSP", 50.0, 1.3, part)
+        yield from stage.shot("view_in_four")
+    with bpy.context.temp_override(window=stage.window, area=stage.area, region=part or parts[0]):
+        bpy.ops.screen.region_quadview()
+    yield from stage.redraw()
 
 
 def _through_the_camera(stage: Stage) -> Waits:
