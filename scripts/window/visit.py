@@ -18,7 +18,8 @@ from pathlib import Path
 from ..environment import ROOT, SetupError, variables
 from .chroot import OUTSIDE, System, mounted
 
-MOST_SECONDS = 1500.0
+MOST_SECONDS = 3000.0
+ENGINE_SECONDS, ENGINE_RECORD = 30.0, "engine.json"
 SCREEN = "1500x940"
 # Out of the folder, into the real system, so that the add-on can start an engine there as its own.
 ENGINE = """#!/bin/sh
@@ -53,7 +54,8 @@ def visit(system: System, root: Path, python: Path, out: Path, only: str = "") -
         job = _prepare(shared, python, out, only)
         with mounted(root, (shared, out, ROOT)):
             status = _blender(root, shared, job, out / "blender.log")
-        return _read(system, shared, out, status, python)
+            alone = _engine_has_ended(shared / "home")
+        return _read(system, shared, out, status, alone, python)
 
 
 def _prepare(shared: Path, python: Path, out: Path, only: str) -> Path:
@@ -128,7 +130,15 @@ def _told(log: Path) -> Iterator[None]:
     print(f"Blender ran for {time.monotonic() - started:.0f} s", flush=True)
 
 
-def _read(system: System, shared: Path, out: Path, status: int, python: Path) -> Visit:
+def _engine_has_ended(home: Path) -> bool:
+    """Is the engine gone that Blender had started, its record with it? It may take a little longer than Blender."""
+    deadline = time.monotonic() + ENGINE_SECONDS
+    while (home / ENGINE_RECORD).exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not (home / ENGINE_RECORD).exists()
+
+
+def _read(system: System, shared: Path, out: Path, status: int, alone: bool, python: Path) -> Visit:
     done = Visit(f"Blender {system.blender} ({system.suite})", out)
     report = shared / "report.json"
     if report.exists():
@@ -139,6 +149,7 @@ def _read(system: System, shared: Path, out: Path, status: int, python: Path) ->
     ended = status == 0 and report.exists() and told["ended"]
     last = "" if ended else f"status {status}, see {out / 'blender.log'}"
     done.checks.append({"name": "Blender went through everything and quit", "ok": ended, "detail": last})
+    done.checks.append({"name": "and its engine has ended with it", "ok": alone, "detail": ""})
     return done
 
 

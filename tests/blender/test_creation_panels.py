@@ -83,7 +83,7 @@ def test_the_panel_sends_the_maps_and_asks_for_what_they_leave_open():
     bpy.ops.teamwork.test_engine()
     settings = bpy.context.scene.teamwork
     settings.model = "maker"
-    settings.own_extent = True
+    settings.model_extent = False
     assert {"width", "height", "tiles"} <= set(shown(SYNTHESIZE).of("prop")) and "seamless" not in shown(SYNTHESIZE).of("prop")
     settings.given_roughness = image_of("rough", noise(), "Non-Color")
     drawn = shown(SYNTHESIZE)
@@ -96,17 +96,18 @@ def test_the_panel_sends_the_maps_and_asks_for_what_they_leave_open():
 
 
 @pytest.mark.parametrize(("number", "names"), [("steps", ["steps"]), ("size", ["size"]), ("extent", ["width", "height"])])
-def test_a_number_that_is_the_models_choice_is_shown_in_words(number, names):
+def test_a_number_that_is_the_models_choice_is_a_tick(number, names):
     bpy.ops.teamwork.test_engine()
     settings = bpy.context.scene.teamwork
     settings.model = "maker"
     panel = SYNTHESIZE if number == "extent" else f"{SYNTHESIZE}_advanced"
-    assert "As the model" in shown(panel).of("label") and not set(names) & set(shown(panel).of("prop"))
-    setattr(settings, f"own_{number}", True)
+    assert f"model_{number}" in shown(panel).of("prop") and not set(names) & set(shown(panel).of("prop"))
+    assert getattr(settings, f"model_{number}")
+    setattr(settings, f"model_{number}", False)
     told = LINK.model("maker")
     assert [getattr(settings, name) for name in names] == [told.default_steps if number == "steps" else told.native_size] * len(names)
     assert set(names) <= set(shown(panel).of("prop"))
-    setattr(settings, f"own_{number}", False)
+    setattr(settings, f"model_{number}", True)
     assert not any(getattr(settings, name) for name in names)
 
 

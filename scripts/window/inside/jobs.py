@@ -9,8 +9,9 @@ import numpy as np
 from .panels import start_engine
 from .stage import Stage, Waits, xdotool
 
-SLOW, STEPS_BACK = 1024, 4
-"""The side of a photo that takes long enough to look at the job and to cancel it; steps of the zoom, until all nodes are seen."""
+SLOW, LESS_SLOW, STEPS_BACK = 1024, 512, 4
+"""Sides of a photo that takes long enough to look at the job and to cancel it, or only to look; steps of the zoom, until all
+nodes are seen."""
 LARGE = 2048
 """Pixels a side of the picture that is painted on."""
 
@@ -29,13 +30,13 @@ def play(stage: Stage) -> Waits:
     yield from _mask(stage)
 
 
-def slow_down(stage: Stage) -> bpy.types.Image | None:
+def slow_down(stage: Stage, side: int = SLOW) -> bpy.types.Image | None:
     """Take the photo in so many pixels, all of which the network sees; gives the picture that was chosen before."""
     settings = bpy.context.scene.teamwork
     before, settings.picture = settings.picture, bpy.data.images.load(stage.job["photo"])
     settings.picture.name = "wall.png"
-    settings.picture.scale(SLOW, SLOW)
-    settings.size = SLOW
+    settings.picture.scale(side, side)
+    settings.size = side
     return before
 
 
@@ -114,7 +115,7 @@ def _decomposed(stage: Stage) -> Waits:
     jobs = stage.part("jobs")
     stage.open_panels("image", "decompose", "inpaint")
     yield from stage.edit("IMAGE_EDITOR")
-    before = slow_down(stage)
+    before = slow_down(stage, LESS_SLOW)
     stage.area.spaces.active.image = bpy.context.scene.teamwork.picture
     yield from stage.redraw()
     job = yield from _begin(stage, "teamwork.decompose_image", "decomposing")

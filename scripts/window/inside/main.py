@@ -13,7 +13,7 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from scripts.window.inside import failing, jobs, languages, panels, render, view  # noqa: E402
+from scripts.window.inside import failing, jobs, languages, panels, quitting, render, view  # noqa: E402
 from scripts.window.inside.stage import Stage  # noqa: E402
 
 PARTS = {
@@ -23,6 +23,7 @@ PARTS = {
     "languages": languages.play,
     "render": render.play,
     "failing": failing.play,
+    "quitting": quitting.play,
 }
 
 
