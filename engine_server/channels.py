@@ -44,7 +44,7 @@ def normals_decode(encoded: np.ndarray) -> np.ndarray:
 
 def normalise(vectors: np.ndarray) -> np.ndarray:
     """Vectors at unit length, H x W x 3; one shorter than 1e-6 has no direction and becomes (0, 0, 1)."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    length = np.sqrt(np.einsum("...c,...c->...", vectors, vectors))[..., None]
     return np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), FLAT_NORMAL).astype(np.float32)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import channels
-from .upsample import reduce_area, resize_bilinear, upsample
+from .upsample import Enlarger, reduce_area, resize_bilinear
 
 LARGEST_RESULT = 4096
 """Longest side of a result in pixels; a larger picture is answered at this size."""
@@ -59,16 +59,20 @@ def within(picture: np.ndarray, side: int) -> np.ndarray:
 def enlarged(
     pictures: Mapping[str, np.ndarray], size: tuple[int, int], guide: np.ndarray | None, periodic: bool = False
 ) -> dict[str, np.ndarray]:
-    """A team's answers at the result's size, in model encoding; `guide` is the photograph at that size, if there is one."""
-    return {name: _enlarge(name, picture, size, guide, periodic) for name, picture in pictures.items()}
+    """A team's answers, all of one size, at the result's size, in model encoding; `guide` is the photograph at that size, if
+    there is one."""
+    small = next(iter(pictures.values())).shape[:2]
+    if small == size:
+        return dict(pictures)
+    grows = guide is not None and small[0] <= size[0] and small[1] <= size[1]
+    enlarger = Enlarger(guide, small, periodic=periodic) if grows and set(pictures) & set(GUIDED) else None
+    return {
+        name: _guided(name, picture, enlarger) if enlarger and name in GUIDED else resized(picture, size, periodic)
+        for name, picture in pictures.items()
+    }
 
 
-def _enlarge(
-    name: str, picture: np.ndarray, size: tuple[int, int], guide: np.ndarray | None, periodic: bool
-) -> np.ndarray:
-    if picture.shape[:2] == size:
-        return picture
-    if guide is None or name not in GUIDED or min(b - a for a, b in zip(picture.shape, size, strict=False)) < 0:
-        return resized(picture, size, periodic)
-    result = np.clip(upsample(picture, guide, periodic=periodic), 0.0, 1.0)
+def _guided(name: str, picture: np.ndarray, enlarger: Enlarger) -> np.ndarray:
+    grey = channels.channel(name).components == 1
+    result = np.clip(enlarger.enlarged(channels.single_value(picture) if grey else picture), 0.0, 1.0)
     return channels.normals_encode(channels.normals_decode(result)) if name == "normals" else result

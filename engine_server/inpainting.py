@@ -88,7 +88,7 @@ class Inpainting(Run):
         known = {name: filled(picture, hole, self.periodic) for name, picture in derive.specular_workflow(small).items()}
         asked = Inpaint({n: picture for n, picture in known.items() if n in sources}, hole, int(self._option("repeats")) or 1)
         shown = self._context(outputs, (small, hole))
-        made = self.team.run(shown, sources, **self._how(), inpaint=asked, on_step=on_step)
+        made = self._computed(shown, sources, on_step, inpaint=asked)
         return self._with_height(derive.metalness_workflow(made), outputs)
 
     def _context(self, outputs: tuple[str, ...], seen: tuple[dict, np.ndarray] | None) -> dict[str, Any]:

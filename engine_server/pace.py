@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from blender_addon.wire import Submit
 
 PREVIEW_INTERVAL = 0.5
-PREVIEW_SHARE = 0.04
+PREVIEW_SHARE = 0.02
 """Of a job's time, for previews."""
 KINDS_KEPT = 64
+
+Made = TypeVar("Made")
 
 
 class Pace:
@@ -26,6 +30,28 @@ class Pace:
             self._first = now, step
         started, first = self._first
         return (now - started) / (step - first) * (total - step) if step > first else None
+
+
+class Labour:
+    """How long a job's network has computed, in `seconds`: all of a job's time that is not the engine's own."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def of(self, work: Callable[[Callable], Made], on_step: Callable) -> Made:
+        """Do the work, which gets what it has to call after each step. What it tells there, and previews, count not."""
+        began = time.monotonic()
+        try:
+            return work(lambda *told: self._pause(on_step, *told))
+        finally:
+            self.seconds += time.monotonic() - began
+
+    def _pause(self, on_step: Callable, *told) -> None:
+        began = time.monotonic()
+        try:
+            on_step(*told)
+        finally:
+            self.seconds -= time.monotonic() - began
 
 
 class PreviewBudget:

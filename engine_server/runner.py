@@ -42,7 +42,8 @@ class TaskRunner:
         self._too_large: dict[Located, int] = {}
 
     def run(self, job: Submit, on_step: OnStep) -> Answer:
-        """Run one job; returns its output channels and what should be remembered of it (seed, steps, model, seconds ...).
+        """Run one job; returns its output channels and what should be remembered of it (seed, steps, model, seconds, and of
+        those the `computing` of the network ...).
 
         `on_step(step, total, preview)` is called after each denoising step; what it raises ends the run. Raises
         `TaskError` with a code and a sentence for every mistake of the job.
@@ -123,7 +124,7 @@ class _Attempt:
         run = RUNS.get(self.task.name, Run)(self.task, self.team, self.job)
         self.rows, self.size = run.rows(self.outputs), run.fit.working
         answer, info = run.run(self.outputs, self.on_step)
-        return answer, info | {"model_hash": self.team.fingerprint}
+        return answer, info | {"model_hash": self.team.fingerprint, "computing": round(run.labour.seconds, 3)}
 
     def _check_ability(self) -> None:
         name, task = self.job.model, self.task.name

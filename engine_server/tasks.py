@@ -15,6 +15,7 @@ from . import channels, colour, derive, given
 from .abilities import INPAINT, SYNTHESIZE
 from .errors import TaskError
 from .fitting import LARGEST_RESULT, Fit, enlarged, fit, resized
+from .pace import Labour
 
 if TYPE_CHECKING:
     from .teamwork.team import Team  # which imports torch
@@ -146,7 +147,7 @@ class Run:
 
     def __init__(self, task: Task, team: Team, job: Submit) -> None:
         self.task, self.team, self.job, self.manner = task, team, job, team.manner(task.name)
-        self.periodic = bool(self._option("seamless"))
+        self.periodic, self.labour = bool(self._option("seamless")), Labour()
         self.wire = self._wire()
         self.fit = self._fit()
         self.exposure = self._exposure()
@@ -260,9 +261,13 @@ class Run:
         if not wanted:
             return dict(self.model)
         small = {name: resized(picture, self.fit.working, self.periodic) for name, picture in seen.items()}
-        made = self.team.run(small, wanted, **self._how(), on_step=on_step)
+        made = self._computed(small, wanted, on_step)
         large = enlarged(made, self.fit.result, self.model.get("image"), self.periodic)
         return derive.metalness_workflow(large) | self.model
+
+    def _computed(self, pictures: dict[str, Any], wanted: list[str], on_step: OnStep, **how: Any) -> dict[str, np.ndarray]:
+        """The team's answers at the size of the pictures; `labour` counts how long it takes."""
+        return self.labour.of(lambda told: self.team.run(pictures, wanted, **self._how(), **how, on_step=told), on_step)
 
     def _output(self, name: str, answers: dict[str, np.ndarray], info: dict[str, Any]) -> ChannelImage:
         if name == "height":

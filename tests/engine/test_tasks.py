@@ -55,6 +55,7 @@ def test_material_over_the_wire(client):
     assert result.outputs["normals"].space == "tangent-normal"
     assert np.allclose(np.linalg.norm(result.outputs["normals"].data, axis=-1), 1, atol=1e-3)
     assert result.info["height_scale"] > 0 and result.info["seed"] == 5 and result.info["steps"] == 2
+    assert 0 < result.info["computing"] <= result.info["seconds"]
     assert result.info["model"] == "tiny" and len(result.info["model_hash"]) >= 8
 
 

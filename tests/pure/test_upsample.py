@@ -48,6 +48,12 @@ def test_area_reduction_against_pillow_and_in_its_mean(size):
     assert found.mean() == pytest.approx(values.mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [(12, 15), (6, 5), (2, 3), (5, 7)])
+def test_area_reduction_of_bytes_is_that_of_their_numbers(size):
+    values = RNG.integers(0, 256, (12, 15, 2), np.uint8)
+    np.testing.assert_allclose(up.reduce_area(values, *size), up.reduce_area(values.astype(np.float32), *size), rtol=1e-5)
+
+
 def test_the_linear_model_against_least_squares():
     """In each window: ridge regression of the values on the guide."""
     guide, values, epsilon, radius = _random(8, 9, 3), _random(8, 9, 2), 0.01, 2
@@ -81,6 +87,13 @@ def test_a_map_linear_in_the_guide_comes_back_in_full():
     found = up.upsample(up.reduce_area(truth, 20, 16), guide, epsilon=1e-8)
     np.testing.assert_allclose(found, truth, atol=1e-3)
     np.testing.assert_allclose(up.smooth(truth, guide, epsilon=1e-8), truth, atol=1e-3)
+
+
+def test_many_maps_along_one_guide_are_each_as_by_itself():
+    guide, maps = _random(23, 31, 3), [_random(9, 11, count) for count in (3, 1, 2)]
+    enlarger = up.Enlarger(guide, (9, 11))
+    for values in maps:
+        np.testing.assert_array_equal(enlarger.enlarged(values), up.upsample(values, guide))
 
 
 def _disc(side):
@@ -138,5 +151,7 @@ def test_sizes_that_do_not_fit_are_named():
         up.smooth(_random(3, 5), _random(3, 4))
     with pytest.raises(ValueError, match="4 x 3 pixels; expected at least the map's 5 x 3"):
         up.upsample(_random(3, 5), _random(3, 4))
+    with pytest.raises(ValueError, match="expected at least the map's 4 x 9"):
+        up.Enlarger(_random(8, 9, 3), (9, 4))
     with pytest.raises(ValueError, match="not empty"):
         up.upsample(_random(0, 5), _random(3, 4))
