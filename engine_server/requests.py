@@ -233,12 +233,12 @@ class Desk:
 
     def on_news(self, job: Job, message: Message, frames: list) -> None:
         """Pass news of a job on to its client; an end is kept as well, and makes room for the next job."""
+        if not job.abandoned:
+            self._deliver(job, frames)
         if isinstance(message, Progress):
             job.news = frames
         else:
             self._end(job, message, frames)
-        if not job.abandoned:
-            self._deliver(job, frames)
 
     def _end(self, job: Job, message: Message, frames: list) -> None:
         job.state = {Result: DONE, Failed: FAILED, Cancelled: CANCELLED}[type(message)]

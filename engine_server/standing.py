@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from blender_addon.wire import Status
 
+from .device_worker import BUSY, IDLE, NONE, STARTING
 from .queue import RUNNING
-from .supervisor import BUSY, IDLE, NONE, STARTING
 
 if TYPE_CHECKING:
     from .requests import Desk

@@ -1,206 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Workers, one for each device: starts them when there is a job, judges their silence, replaces those that die.
-
-Where they run is their executor's business; what happens to a job is told here, the same for all of them.
-"""
+"""All workers, one for each device, and the channel on which they are heard. Where they run is their executor's business."""
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import zmq
 
-from blender_addon.wire import Cancel, Cancelled, Envelope, Failed, KeyPair, Message, Progress, decode, encode
+from blender_addon.wire import Envelope, Failed, KeyPair, Message, decode, encode
 from blender_addon.wire.errors import WireError
 from blender_addon.wire.reference import stand_in
 
-from .executor import Executor, Handle, NotStarted
-from .handover import Handover, discard
-from .memory import system_memory
-from .queue import QUEUED, RUNNING, Job
+from .device_worker import BUSY, IDLE, NONE, STARTING, Worker
+from .executor import Executor
+from .handover import Handover
+from .queue import Job
 from .settings import Settings
-from .worker_link import FROM_WORKER, Channel, InFiles, Orders, WorkerState, key_pair
+from .worker_link import FROM_WORKER, Channel, Orders
 
 log = logging.getLogger(__name__)
 
-NONE, STARTING, IDLE, BUSY = "none", "starting", "idle", "busy"
-
-AGAIN = "starting again, because its worker died"
-"""The stage of a job that is back in the queue."""
-
 OnNews = Callable[[Job, Message, list], None]
 """Gets a job, the worker's or the supervisor's message about it, and the same message as frames."""
-
-
-class Worker:
-    """One device's worker: no process, or one that starts, waits or works. At most one job at a time.
-
-    When the process dies, its job goes back to the queue as often as the executor allows, then it fails.
-    """
-
-    def __init__(self, device: str, supervisor: Supervisor) -> None:
-        self.device, self._supervisor, self._settings = device, supervisor, supervisor.settings
-        self._executor = supervisor.executor
-        self.state = NONE
-        self.job: Job | None = None
-        self.process: Handle | None = None
-        self.memory = (0, 0)
-        self.warm: tuple[str, ...] = ()
-        self.token, self.public = "", ""
-        self._sent = False
-        self._heard = self._cancelled_at = 0.0
-
-    def start(self) -> None:
-        """Start the process; its first `WorkerState` makes it idle."""
-        keys = key_pair()
-        self.token, self.public = f"w{uuid.uuid4().hex}", keys.public
-        orders = self._supervisor.orders(self.token, keys, self.device)
-        try:
-            self.process = self._executor.start(orders)
-        except NotStarted as error:
-            return self._not_started(error)
-        self.state, self._heard = STARTING, time.monotonic()
-        log.info("worker %d starts for %s", self.process.pid, self.device)
-
-    def _not_started(self, error: NotStarted) -> None:
-        log.error("no worker can be started for %s: %s", self.device, error)
-        self._forget_process()
-        if self.job is not None:
-            self.end(Failed(self.job.job_id, "worker-failed-to-start", f"The worker process could not be started ({error})."))
-
-    def assign(self, job: Job) -> None:
-        """Give it a job, now or when it has started."""
-        self.job, job.state, self._sent = job, RUNNING, False
-        job.begun += 1
-        if self.state == NONE:
-            self.start()
-        elif self.state == IDLE:
-            self._send_job()
-
-    def _send_job(self) -> None:
-        self.state, self._sent, self._heard = BUSY, True, time.monotonic()
-        if self.job.near:
-            self._supervisor.send(self.token, encode(InFiles()))
-        self._supervisor.send(self.token, self.job.frames)
-        if not self._may_run_again():
-            self.job.frames = []
-
-    def _may_run_again(self) -> bool:
-        return self.job.begun < self._executor.attempts
-
-    def cancel(self) -> None:
-        """End its job: at once if the process has not got it yet, else by asking."""
-        if not self._sent:
-            return self.end(Cancelled(self.job.job_id))
-        if not self.job.cancelling:
-            self.job.cancelling, self._cancelled_at = True, time.monotonic()
-            self._supervisor.send(self.token, encode(Cancel(self.job.job_id)))
-
-    def hear(self, message: Message, frames: list) -> None:
-        """Take a message of the process."""
-        self._heard = time.monotonic()
-        if isinstance(message, WorkerState):
-            self.memory, self.warm = (message.memory_free, message.memory_total), message.warm
-            if self.state == STARTING:
-                self._ready()
-        elif self.job is None or message.job_id != self.job.job_id:
-            log.warning("worker %d speaks of the job %s, which it does not have", self.process.pid, message.job_id)
-            discard(frames)
-        elif isinstance(message, Progress):
-            self._supervisor.on_news(self.job, message, frames)
-        else:
-            self.end(message, frames)
-
-    def _ready(self) -> None:
-        self.state = IDLE
-        if self.job is not None:
-            self._send_job()
-
-    def end(self, message: Message, frames: list | None = None) -> None:
-        """Its job has ended with this message."""
-        job, self.job = self.job, None
-        if self.state == BUSY:
-            self.state = IDLE
-        if isinstance(message, Failed) and message.code == "out-of-memory":
-            self.stop()
-        self._supervisor.on_news(job, message, frames or encode(message))
-
-    def check(self, now: float) -> None:
-        """Has the process ended, or been silent for too long?"""
-        if self.process is None:
-            return
-        how = self.process.ended()
-        if how is not None:
-            self._exited(how)
-        elif self.state == STARTING and now - self._heard > self._settings.start_limit:
-            self._give_up("worker-failed-to-start", self._executor.late(self._settings.start_limit))
-        elif self.state == BUSY and self.job.cancelling and now - self._cancelled_at > self._settings.cancel_grace:
-            self._give_up("", "")
-        elif self.state == BUSY and now - self._heard > self._settings.hang_limit:
-            self._give_up(
-                "worker-hung",
-                f"The worker gave no sign of life for {self._settings.hang_limit:.0f} s and was ended;"
-                " the next job gets a new one.",
-            )
-
-    def _exited(self, how: str) -> None:
-        log.warning("worker %d ended %s", self.process.pid, how)
-        if self.job is not None and not self.job.cancelling and self._may_run_again():
-            return self._run_again()
-        again = ", and so did the one before it" if self.job is not None and self.job.begun > 1 else ""
-        if self.state == STARTING:
-            sentence = f"The worker process ended {how} while it started{again}; the engine's log tells why."
-            self._give_up("worker-failed-to-start", sentence)
-        else:
-            sentence = f"The worker process ended {how} in the middle of the job{again}; the next job gets a new one."
-            self._give_up("worker-died", sentence)
-
-    def _run_again(self) -> None:
-        """Put the job back where it was in the queue, and say so to its client."""
-        job, self.job = self.job, None
-        self._forget_process()
-        log.warning("job %s goes back to the queue and runs again", job.job_id)
-        job.state = QUEUED
-        news = Progress(job.job_id, 0, 0, AGAIN, None, None)
-        self._supervisor.on_news(job, news, encode(news))
-
-    def _give_up(self, code: str, sentence: str) -> None:
-        """Be without a process; the job fails, or is cancelled if that was asked for."""
-        self.process.kill()
-        self._forget_process()
-        if self.job is not None:
-            job_id = self.job.job_id
-            self.end(Cancelled(job_id) if self.job.cancelling else Failed(job_id, code, sentence))
-
-    def retire(self) -> bool:
-        """Its device is gone: end, unless a job is under way on it."""
-        if self.state == BUSY:
-            return False
-        if self.job is not None:
-            self.job.begun -= 1
-            self.job.state, self.job = QUEUED, None
-        self.stop()
-        return True
-
-    def stop(self) -> Handle | None:
-        """Ask the process to end, which frees all its memory. Returns the process, which may take a moment."""
-        process = self.process
-        if process is not None:
-            process.stop()
-            self._forget_process()
-        return process
-
-    def _forget_process(self) -> None:
-        self.process, self.state, self.token, self.public = None, NONE, "", ""
-        self.memory, self.warm = (0, 0), ()
-
-    def memory_now(self) -> tuple[int, int]:
-        """Free and total memory of its device, in bytes; zeros when that is not known."""
-        return system_memory() if self.device == "cpu" and not self._executor.remote else self.memory
 
 
 class Supervisor:

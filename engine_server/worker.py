@@ -83,14 +83,14 @@ class Worker:
         except HandoverLost as error:
             return self._end(Failed(error.job_id, error.code, f"{error} Submit the job again."))
         if isinstance(message, InFiles):
-            self._in_files = True
+            self._in_files = message.allowed
         elif isinstance(message, Submit):
             self._end(self._do(message))
 
     def _end(self, message: Message) -> None:
         self._send(message)
-        self._send(self._state())
-        self._in_files = False
+        if self._runner is not None:  # else nothing has changed
+            self._send(self._state())
 
     def _send(self, message: Message) -> None:
         frames = encode(message, lay_down=self._files.lay_down if self._in_files else None)

@@ -120,7 +120,9 @@ class WorkerState(Message):
 
 @dataclass(frozen=True)
 class InFiles(Message):
-    """The next job's result may come in files: its client can read them."""
+    """From now on results may come in files, or may not: those who get them can read them, or cannot. At first they may not."""
+
+    allowed: bool
 
 
 FROM_WORKER = Registry.of("worker", WorkerState, Progress, Result, Failed, Cancelled)

@@ -9,10 +9,13 @@ POSIX only: Windows has neither owners to look at nor names relative to an open 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,11 +32,15 @@ PROOF_FILE = "proof"
 PROOF_BYTES = 32
 MOST_SPARE = 256 << 20
 """Bytes of files that a process keeps for their pages."""
+MOST_PARTS, PART_BYTES = 4, 4 << 20
+"""A large file is read in so many parts side by side, each of so many bytes at least: one processor does not use up the memory."""
+
+Made = TypeVar("Made")
 
 
 def available() -> bool:
     """Can this system hand files over?"""
-    return fcntl is not None and {os.open, os.rename, os.stat, os.unlink} <= os.supports_dir_fd
+    return fcntl is not None and hasattr(os, "preadv") and {os.open, os.rename, os.stat, os.unlink} <= os.supports_dir_fd
 
 
 class Folder:
@@ -64,6 +71,7 @@ class Folder:
     def lay_down(self, data: memoryview, summed: bool = False) -> bytes | None:
         """Write the bytes into a file; its reference as a frame. None where there is no room, or the folder is gone."""
         name = secrets.token_hex(16)
+        total = _aside(lambda: sum_of(data)) if summed else lambda: None
         try:
             with self._made(name, data.nbytes) as handle:
                 _write(handle, data)
@@ -71,7 +79,7 @@ class Folder:
             self.remove(name)
             self._drop_spares()
             return None
-        return Reference(name, data.nbytes, sum_of(data) if summed else None).frame()
+        return Reference(name, data.nbytes, total()).frame()
 
     @contextlib.contextmanager
     def _made(self, name: str, size: int) -> Iterator[int]:
@@ -199,9 +207,32 @@ def _write(handle: int, data: memoryview) -> None:
 
 
 def _read(handle: int, data: memoryview) -> None:
+    """Fill the memory from the file's start. Raises `OSError`, after all parts have come to their end."""
+    count = max(1, min(MOST_PARTS, os.cpu_count() or 1, data.nbytes // PART_BYTES))
+    bounds = [data.nbytes * part // count for part in range(count + 1)]
+    parts = [lambda a=a, b=b: _read_part(handle, data[a:b], a) for a, b in itertools.pairwise(bounds)]
+    others = [_aside(part) for part in parts[1:]]
+    with contextlib.ExitStack() as ends:
+        for other in others:
+            ends.callback(other)
+        parts[0]()
+
+
+def _read_part(handle: int, data: memoryview, start: int) -> None:
     done = 0
     while done < data.nbytes:
-        count = os.readv(handle, [data[done:]])
+        count = os.preadv(handle, [data[done:]], start + done)
         if not count:
             raise OSError("it is shorter than was said")
         done += count
+
+
+def _aside(work: Callable[[], Made]) -> Callable[[], Made]:
+    """Let a thread do the work; what is returned waits for it, and gives or raises what came of it."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(work).result
+    except RuntimeError:  # there is no thread to be had, or the interpreter ends
+        return work
+    finally:
+        pool.shutdown(wait=False)

@@ -22,7 +22,7 @@ from blender_addon.wire import Cancelled, ChannelImage, Client, Failed, Progress
 from engine_server.cluster.actor import WorkerActor
 from engine_server.cluster.connecting import describe
 from engine_server.cluster.places import Node, cpus_each, places_of
-from engine_server.supervisor import AGAIN
+from engine_server.device_worker import AGAIN
 
 from .conftest import ROOT, Engine, end_of, submit, until, wait_for
 from .test_server import exists
