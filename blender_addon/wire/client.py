@@ -123,7 +123,7 @@ class Client:
         """Let the engine forget a job whose end is here; `poll` brings nothing of it any more."""
         self._active.discard(job_id)
         self._inbox = deque(message for message in self._inbox if message.job_id != job_id)
-        self._connection.files.recycle(job_id)
+        self._connection.files.recycle(job_id, leave=True)  # this process may die before the engine has heard it
         self._connection.send(Acknowledge(job_id))
 
     def poll(self, timeout: float) -> Message | None:

@@ -57,8 +57,8 @@ class Exchange:
         if envelope.files:
             self._taken[envelope.message.job_id] = [file.name for file in envelope.files.values()]
 
-    def recycle(self, job_id: str) -> None:
-        """What was read is safe: its files are nobody's any more."""
+    def recycle(self, job_id: str, leave: bool = False) -> None:
+        """What was read is safe: its files are nobody's any more or, with `leave`, soon will be."""
         for name in self._taken.pop(job_id, []):
             if self._folder is not None:
-                self._folder.recycle(name)
+                self._folder.recycle(name, leave)

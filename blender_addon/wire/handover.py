@@ -40,7 +40,7 @@ Made = TypeVar("Made")
 
 def available() -> bool:
     """Can this system hand files over?"""
-    return fcntl is not None and hasattr(os, "preadv") and {os.open, os.rename, os.stat, os.unlink} <= os.supports_dir_fd
+    return fcntl is not None and hasattr(os, "preadv") and {os.link, os.open, os.rename, os.stat, os.unlink} <= os.supports_dir_fd
 
 
 class Folder:
@@ -100,9 +100,10 @@ class Folder:
 
     def _reused(self, name: str, size: int) -> int | None:
         """A file that was taken over, under its new name; None if there is none, or somebody still reads it."""
-        if not self._spares:
+        free = [spare for spare in self._spares if self._is_mine_alone(spare)]
+        if not free:
             return None
-        spare = min(self._spares, key=lambda each: abs(self._spares[each] - size))
+        spare = min(free, key=lambda each: abs(self._spares[each] - size))
         del self._spares[spare]
         handle = None
         try:
@@ -117,11 +118,25 @@ class Folder:
             self.remove(name)
             return None
 
-    def recycle(self, name: str) -> None:
-        """Take a file over that was read: its pages are kept for a later one, within bounds."""
+    def _is_mine_alone(self, spare: str) -> bool:
+        """Has a file that was kept no other name any more, by which somebody might read it?"""
+        try:
+            return os.stat(spare, dir_fd=self._folder, follow_symlinks=False).st_nlink == 1
+        except OSError:
+            return True  # swept: whoever wants to use it will see
+
+    def recycle(self, name: str, leave: bool = False) -> None:
+        """Take a file over that was read: its pages are kept for a later one, within bounds.
+
+        With `leave` it keeps its own name as well, for whoever may want to read it, and its pages stay as they are until its
+        owner has removed that name.
+        """
         spare = secrets.token_hex(16)
         with contextlib.suppress(OSError):
-            os.rename(name, spare, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            if leave:
+                os.link(name, spare, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
+            else:
+                os.rename(name, spare, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             self._spares[spare] = os.stat(spare, dir_fd=self._folder, follow_symlinks=False).st_size
         while sum(self._spares.values()) > MOST_SPARE:
             self._drop_spare(next(iter(self._spares)))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ from blender_addon.wire.reference import Reference
 from blender_addon.wire.sockets import client_socket
 
 from .conftest import end_of, until, wait_for
-from .handing import BYTES, Raw, files_of, folder_of, killed, large, right, through
+from .handing import BYTES, Raw, files_of, folder_of, large, right, through
 
 
 @pytest.fixture
@@ -239,56 +238,3 @@ def test_a_refused_or_cancelled_job_leaves_no_file(launch):
         end_of(client, "waits")
         wait_for(lambda: not files_of(engine))
         client.cancel("runs")
-
-
-SUBMITTING = """
-import sys
-from blender_addon.wire import Client, Credentials
-from tests.engine.handing import large
-client = Client(sys.argv[1], Credentials.local(sys.argv[2]))
-client.submit(large("orphan"))
-print("submitted", flush=True)
-input()
-"""
-
-
-def test_the_job_of_a_killed_client_keeps_its_files_and_its_result(shared):
-    assert killed(SUBMITTING, shared.address, str(shared.home)) == "submitted\n"
-    with shared.client() as client:
-        client.hello()
-        client.fetch("orphan")
-        assert right(until(client, Result), large("orphan"))
-        client.acknowledge("orphan")
-
-
-def test_an_engine_that_stops_leaves_nothing(launch):
-    engine = launch()
-    folder = folder_of(engine)
-    with engine.client() as client:
-        client.submit(large("kept"))
-        until(client, Result)
-        assert folder.is_dir()
-        engine.process.send_signal(signal.SIGTERM)
-        assert engine.process.wait(20) == 0
-    assert not folder.exists()
-
-
-def test_the_worker_of_a_killed_engine_removes_its_folder(launch):
-    engine = launch("--warm")
-    folder = folder_of(engine)
-    with engine.client() as client:
-        client.submit(large("kept"))
-        until(client, Result)
-        engine.process.kill()
-    wait_for(lambda: not folder.exists(), 10)
-
-
-def test_a_killed_worker_leaves_no_file_of_its_job(launch):
-    engine = launch()
-    with engine.client() as client:
-        client.submit(large("victim", steps=1000, seconds_per_step=0.05))
-        until(client, Progress)
-        os.kill(client.status().worker_pid, signal.SIGKILL)
-        assert until(client, Failed).code == "worker-died"
-        job = large("next")
-        assert right(client.run(job), job)

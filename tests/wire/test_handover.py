@@ -243,50 +243,6 @@ def test_a_folder_that_is_gone_leaves_the_image_in_the_message(place, folder):
     assert len(handed(folder, picture())[2]) == picture().data.nbytes
 
 
-def test_a_file_that_was_taken_over_is_used_again_under_another_name(place, folder):
-    first, file = handed(folder, picture()), the_file(place)
-    number, name = file.stat().st_ino, file.name
-    folder.recycle(name)
-    smaller = ChannelImage(picture(seed=1).data[:150], "data")
-    second = handed(folder, smaller)
-    assert the_file(place).stat().st_ino == number and the_file(place).name != name
-    assert np.array_equal(decode(second, FROM_CLIENT, folder.take).message.inputs["image"].data, smaller.data)
-    with pytest.raises(HandoverLost, match="not there"):
-        decode(first, FROM_CLIENT, folder.take)
-
-
-def test_nobody_writes_in_a_file_that_somebody_reads(place, folder):
-    sent = picture()
-    reference = Reference.parse(handed(folder, sent)[2])
-    with folder._opened(reference.name) as handle:
-        folder.recycle(reference.name)
-        other = handed(folder, picture(seed=1))
-        assert np.array_equal(np.frombuffer(os.read(handle, reference.size), np.float32), sent.data.ravel())
-    assert np.array_equal(decode(other, FROM_CLIENT, folder.take).message.inputs["image"].data, picture(seed=1).data)
-
-
-def test_a_file_that_is_being_written_in_is_not_read(place, folder):
-    reference = Reference.parse(handed(folder, picture())[2])
-    with folder._made("1" * 32, 10):
-        pass
-    folder.recycle(reference.name)
-    with folder._made(reference.name, reference.size), pytest.raises(HandoverLost, match="taken by somebody else"):
-        folder.read(reference)
-
-
-def test_only_so_much_is_kept_for_its_pages_and_nothing_after_closing(place, monkeypatch):
-    monkeypatch.setattr(module, "MOST_SPARE", 1_000_000)
-    folder = Folder(str(place))
-    for seed in range(4):
-        reference = Reference.parse(folder.lay_down(memoryview(picture(seed=seed).data).cast("B")))
-        (place / reference.name).rename(place / (f"{seed}" * 32))  # out of the way of the next one
-    for seed in range(4):
-        folder.recycle(f"{seed}" * 32)
-    assert sum(file.stat().st_size for file in place.iterdir()) == 2 * 480_000
-    folder.close()
-    assert list(place.iterdir()) == []
-
-
 def test_a_result_is_handed_over_without_a_sum(folder):
     frames = encode(Result("j", {"image": picture()}, {}), None, folder.lay_down)
     assert frames[2].endswith(b'"sum":null}')
