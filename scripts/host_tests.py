@@ -29,6 +29,7 @@ def run_hosts(python: Path, root: Path, names: str, words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="teamwork-zip-") as folder:
         archive = build(python, root, Path(folder))
         variables = {"TEAMWORK_TEST_EXTENSION": str(archive), "TEAMWORK_TEST_ENGINE_PYTHON": str(python)}
+        variables["TEAMWORK_TEST_MODELS"] = str(Path(folder) / "models")
         for host, its_python in ready:
             print(f"\n==== Blender {host.name} ({host.bpy}, Python {host.python[0]}.{host.python[1]})", flush=True)
             outcomes[host.name] = run_groups(its_python, root, files, rest, **variables)

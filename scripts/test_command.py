@@ -84,9 +84,11 @@ def split_words(root: Path, words: list[str]) -> tuple[list[Path], list[str]]:
 
 
 def run_groups(python: Path, root: Path, all_groups: list[list[Path]], words: list[str], **more: str) -> Outcome:
-    """Run each group in a process of its own, with `more` variables, on nothing of the user's."""
+    """Run each group in a process of its own, with `more` variables, on nothing of the user's. The models that the first one
+    makes serve the others, too."""
     started, outcome = time.monotonic(), Outcome()
     with tempfile.TemporaryDirectory(prefix="teamwork-tests-", ignore_cleanup_errors=True) as folder:
+        more = {"TEAMWORK_TEST_MODELS": str(Path(folder) / "models")} | more
         for number, group in enumerate(all_groups):
             print(f"== {' '.join(path.name for path in group)}", flush=True)
             own = Path(folder) / str(number)

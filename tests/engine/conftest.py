@@ -63,11 +63,15 @@ class Engine:
 def models(tmp_path_factory) -> Path:
     """A folder with a tiny random team that has every channel, others with few and with a flash, one that looks at masks, one
     that only answers, and three that are damaged."""
-    folder = tmp_path_factory.mktemp("models")
+    folder, kept = tmp_path_factory.mktemp("models"), os.environ.get("TEAMWORK_TEST_MODELS", "")
+    if kept and Path(kept).exists():
+        return shutil.copytree(kept, folder, dirs_exist_ok=True)
     if ENGINE_PYTHON == sys.executable:
         make_models(folder)
     else:
         subprocess.run([ENGINE_PYTHON, "-c", MAKE_MODELS, str(folder)], cwd=ROOT, check=True)
+    if kept:
+        shutil.copytree(folder, kept)  # the next process takes them from there
     return folder
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import bpy
@@ -12,6 +13,7 @@ from .panels import start_engine
 from .stage import Stage, Waits, xdotool
 
 WIDTH, HEIGHT, SAMPLES = 192, 128, 8
+ENDLESS = 100_000
 F12 = "96"  # the key by its number: by its name, some versions of xdotool press Alt with it
 FRAMES = 3
 PASSES = ("image", "albedo")
@@ -27,6 +29,7 @@ def play(stage: Stage) -> Waits:
     _scene(stage)
     yield from _passes_panel(stage)
     yield from _still(stage)
+    yield from _stopped(stage)
     yield from _animation(stage)
 
 
@@ -122,6 +125,23 @@ def _picture(stage: Stage) -> Waits:
     pixels = yield from stage.screen()
     x, y = int(window.x + window.width / 2), int(window.y + window.height / 2)
     return pixels[y - HEIGHT : y + HEIGHT, x - WIDTH : x + WIDTH]
+
+
+def _stopped(stage: Stage) -> Waits:
+    """Esc ends a render that would take minutes."""
+    scene, began = bpy.context.scene, time.monotonic()
+    scene.cycles.samples = ENDLESS
+    yield from stage.press(F12)
+    yield from stage.until(lambda: bpy.app.is_job_running("RENDER"), 20.0)
+    yield 3.0
+    runs = bpy.app.is_job_running("RENDER")
+    yield from stage.press("Escape")
+    pressed = time.monotonic()
+    yield from stage.until(lambda: not bpy.app.is_job_running("RENDER"), 60.0)
+    ended = not bpy.app.is_job_running("RENDER")
+    seconds = f"{pressed - began:.1f} s of rendering, {time.monotonic() - pressed:.1f} s to its end"
+    stage.check("Esc ends a render", runs and ended, seconds)
+    scene.cycles.samples = SAMPLES
 
 
 def _animation(stage: Stage) -> Waits:
