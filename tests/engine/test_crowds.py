@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zmq
 
 from blender_addon.wire import ChannelImage, Client, Credentials, Fetch, Hello, KeyRing, Progress, Result, Submit, encode
@@ -83,6 +85,22 @@ def test_a_client_that_reads_slowly_gets_all_of_it(shared):
                 ends.append(message.job_id)
                 slow.acknowledge(message.job_id)
         assert sorted(ends) == [f"slow-{number}" for number in range(6)]
+
+
+def timers(port: int) -> list[str]:
+    """The timers of this computer's established connections to and from a port, as the kernel lists them."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = [{int(place.rpartition(":")[2], 16) for place in line[1:3]} for line in lines]
+    return [line[5][:2] for line, both in zip(lines, ports, strict=True) if port in both and line[3] == "01"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the timers of connections")
+def test_both_ends_ask_an_idle_connection_whether_somebody_is_there(shared):
+    """A timer of 02 is that of TCP's keepalive."""
+    port = int(shared.address.rpartition(":")[2])
+    with shared.client() as client:
+        client.hello()
+        wait_for(lambda: len(timers(port)) >= 4 and set(timers(port)) == {"02"})  # two connections, each seen from both ends
 
 
 def test_hundreds_of_greetings_that_nobody_reads(shared):

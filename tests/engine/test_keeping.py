@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from engine_server.queue import DONE, Job, Queue, QueueFull
 from engine_server.results import ResultStore
 
-from .conftest import wait_for
+from .conftest import ROOT, wait_for
 
 
 def frames(number: int, size: int = 1000) -> list[bytes]:
@@ -58,6 +60,33 @@ def test_a_disk_that_takes_nothing_loses_nothing(tmp_path):
     wait_for(lambda: settled(store))
     assert [bytes(frame) for frame in store.get("a")] == frames(1)
     store.close()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from engine_server.results import ResultStore
+from tests.engine.test_keeping import frames, settled
+from tests.engine.conftest import wait_for
+store = ResultStore(Path(sys.argv[1]), most_memory=500, most_disk=10_000_000, most=100)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+large = [bytes([7]) * 100_000, bytes([8]) * 50_000]
+store.put("large", large)
+wait_for(lambda: settled(store))
+assert [bytes(frame) for frame in store.get("large")] == large and not store._kept["large"].on_disk
+store.put("small", frames(1))
+assert [bytes(frame) for frame in store.get("small")] == frames(1)
+store.close()
+print("nothing lost")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of files")
+def test_a_disk_that_is_full_in_the_middle_of_a_result_loses_nothing(tmp_path):
+    """As the system sees it: a file gets no more than a thousand bytes, and the rest is an error."""
+    ended = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "nothing lost\n"), ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_queue_is_bounded_in_number_and_in_bytes():
