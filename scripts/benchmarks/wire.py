@@ -4,7 +4,7 @@
 All ways of a size run by turns in each round, and ratios are taken within a round, so that whatever else the machine does
 meets all of them; PNG, which takes seconds, is there in the first rounds only. Half of the cores send and half receive, so
 figures of two cores are no figures of ten. What is not the model is told by the jobs themselves: the time from their submission
-to their images, without that in which their network computed. All of it takes two minutes on two idle cores.
+to their images, without that in which their network computed.
 """
 
 from __future__ import annotations
@@ -78,10 +78,10 @@ def report(made: Iterator[Figure], file: Path | None) -> None:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(prog="benchmark.py wire", description=__doc__.partition("\n")[0])
-    made.add_argument("--repeats", type=int, default=21, help="rounds of the round trips (default: 21)")
+    made.add_argument("--repeats", type=int, default=15, help="rounds of the round trips (default: 15)")
     made.add_argument("--sizes", type=sizes, default=SIZES, metavar="1K,4K", help="or WIDTHxHEIGHT (default: 1K,4K)")
     made.add_argument("--questions", type=int, default=1000, help="status questions under load (default: 1000)")
-    made.add_argument("--job-repeats", type=int, default=3, help="whole jobs; 0 leaves them out (default: 3)")
+    made.add_argument("--job-repeats", type=int, default=2, help="whole jobs; 0 leaves them out (default: 2)")
     made.add_argument("--job-side", type=int, default=512, help="pixels of the whole job (default: 512)")
     made.add_argument("--job-steps", type=int, default=20, help="steps of the whole job (default: 20)")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures here, too")
