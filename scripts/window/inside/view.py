@@ -174,7 +174,7 @@ def _locked(stage: Stage) -> Waits:
     space.lock_object = None
     bpy.data.objects.remove(locked)
     space.lock_cursor, cursor.location = True, (-0.3, 0.4, 0.1)
-    yield from _compared(stage, stage.area, "locked to the cursor", "ORTHO", 50.0, 1.3)
+    yield from _compared(stage, stage.area, "locked to the cursor", "ORTHO", 50.0, 2.0)
     space.lock_cursor = False
 
 
