@@ -28,8 +28,8 @@ def run(
     Raises `RenderStopped` after it has told the engine to cancel, `JobFailed` (code timeout after `timeout` seconds),
     `JobCancelled` when somebody else cancelled it, `EngineSilent` when the engine is lost.
     """
-    client.submit(job)
     try:
+        client.submit(job)  # the engine may work on it before this returns, and a script be interrupted in between
         end = _wait(client, stopped, on_progress, time.monotonic() + timeout)
         if end is None:
             sentence = f"The engine did not finish within {timeout:.0f} s; give it more time."

@@ -40,6 +40,21 @@ def test_a_stopped_render_cancels_its_job_at_once(client):  # noqa: F811
     assert run(client, submit("next"), stopped=never, on_progress=told.append).job_id == "next"
 
 
+def test_an_interruption_while_the_job_is_sent_cancels_it_too(client, monkeypatch):  # noqa: F811
+    sent = client.submit
+
+    def interrupted(job) -> None:
+        """The engine has it already."""
+        sent(job)
+        wait_for(lambda: states(client).get("sent") == "running")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(client, submit("sent", **SLOW), stopped=never, on_progress=lambda progress: None)
+    wait_for(lambda: states(client).get("sent") != "running")
+
+
 def test_a_job_that_takes_too_long_is_one_sentence(client):  # noqa: F811
     with pytest.raises(JobFailed, match="within 1 s") as caught:
         run(client, submit("long", **SLOW), stopped=never, on_progress=lambda progress: None, timeout=1.0)
