@@ -65,7 +65,7 @@ class Inpainting(Run):
 
     def rows(self, outputs: tuple[str, ...]) -> int:
         """Given and wanted channels together."""
-        return len(self._context(outputs, None)) + len(self._sources(outputs))
+        return len(self._context(outputs, None)) + self._made_rows(self._sources(outputs))
 
     def _check(self, outputs: tuple[str, ...]) -> None:
         missing = [name for name in outputs if name not in self.kept]

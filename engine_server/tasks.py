@@ -234,7 +234,10 @@ class Run:
 
     def rows(self, outputs: tuple[str, ...]) -> int:
         """How many channels the team works on for these outputs, given and wanted ones."""
-        return len([name for name in self.model if name in self.team.config.inputs]) + len(self._wanted(outputs))
+        return len([name for name in self.model if name in self.team.config.inputs]) + self._made_rows(self._wanted(outputs))
+
+    def _made_rows(self, wanted: list[str]) -> int:
+        return len({*wanted, *self.team.always})
 
     def _steps(self) -> int:
         """As asked; by default the team's own, and where the seed shall matter, at least so many that it does."""

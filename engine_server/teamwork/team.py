@@ -42,6 +42,7 @@ class Team:
     because its base has learnt no other positions. With `turns` or `shifts` above 1 a single step on one image is averaged over
     so many quarter turns or small shifts of it (see `views`), unless noise is given. A team that is `lapped` averages its
     predictions over shifted patch grids. One that was trained for few steps alone takes no more than `most_steps` (0: any number).
+    The channels `always` are made in every run, as others are made in their rows; without being wanted they are not handed out.
     `settings` are the facts of its `team.json`, from which `manner` reads what is
     different for some tasks.
     """
@@ -59,12 +60,13 @@ class Team:
         shifts: int = 1,
         lapped: bool = False,
         most_steps: int = 0,
+        always: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
         self.zero_start, self.tile, self.lapped = zero_start, tile, lapped
-        self.turns, self.shifts, self.most_steps = turns, shifts, most_steps
+        self.turns, self.shifts, self.most_steps, self.always = turns, shifts, most_steps, tuple(always)
         self.settings = settings or {}
 
     def manner(self, task: str) -> Manner:
@@ -159,14 +161,15 @@ class Team:
         size = common_size(given, settings.width, settings.height)
         if settings.periodic:
             check_periodic(size, self.base.multiple)
-        order = self._order(given[0], wanted)
+        order = self._order(given[0], [*wanted, *self.always])
         outputs = self._names(order, ".out")
         start = self._start(size, outputs, len(given), settings)
         keep = self._keep(outputs, start, size, settings) if settings.inpaint else None
         latents = self._sample(order, given, start, settings, keep)
         pictures = self._decode(latents.transpose(0, 1).flatten(0, 1), size, settings.periodic)
         count = len(outputs)
-        return [dict(zip(outputs, pictures[i * count : (i + 1) * count], strict=True)) for i in range(len(given))]
+        answers = [dict(zip(outputs, pictures[i * count : (i + 1) * count], strict=True)) for i in range(len(given))]
+        return [{name: picture for name, picture in answer.items() if name in wanted} for answer in answers]
 
     def _sample(
         self, order: tuple[int, ...], given: list[Pictures], start: torch.Tensor, settings: Settings, keep: Keep | None

@@ -82,7 +82,7 @@ class TrainConfig:
 
 
 ONE_OF = {
-    "stage": ("vae", "base", "estimate", "team", "joint"),
+    "stage": ("vae", "base", "estimate", "unison", "team", "joint"),
     "optimizer": ("prodigy", "adamw"),
     "schedule": ("cosine", "constant"),
     "precision": ("float32", "bfloat16"),

@@ -37,13 +37,13 @@ TIME = 1000.0
 """The timestep of everything here: that of the first step from zero noise, which is where such a team answers."""
 
 
-def widened(base: Base, count: int) -> nn.Conv2d:
+def widened(base: Base, count: int, stage: str = "estimate") -> nn.Conv2d:
     """A last layer that answers `count` pictures at once. Raises `ConfigError` for a base that has no such convolution or no flow."""
     if hasattr(base.template, "alphas_cumprod"):
-        raise ConfigError(f"The stage estimate needs flow matching; {base.name} predicts noise or velocity of a diffusion.")
+        raise ConfigError(f"The stage {stage} needs flow matching; {base.name} predicts noise or velocity of a diffusion.")
     last = getattr(base.network, "conv_out", None)
     if not isinstance(last, nn.Conv2d):
-        raise ConfigError(f"The stage estimate needs a UNet; {base.name} has no last convolution that could be widened.")
+        raise ConfigError(f"The stage {stage} needs a UNet; {base.name} has no last convolution that could be widened.")
     return nn.Conv2d(last.in_channels, count * last.out_channels, 1).to(last.weight.device)
 
 

@@ -2,10 +2,12 @@
 """Makes a team of a base that reads pictures and its wide last layer: from the first moment it answers as the two did.
 
     python -m engine_server.train.graft --estimate runs/estimate --out runs/graft --given normals,albedo
+    python -m engine_server.train.graft --unison runs/unison --out runs/create
 
 The wide layer maps the features of a cell of the given picture's row to the answers of all wanted rows. That is what an adapter on the
 last layer does: with the features themselves as hidden vector, the layer's parts as `up` of the wanted teammates, and nothing of the
-base's own last layer. The other adapters start as those of any team, at nothing, and learn from there.
+base's own last layer. The other adapters start as those of any team, at nothing, and learn from there. What the stage `unison`
+leaves has a wide first layer, too: its adapter hands the hub's row what all teammates' latents give.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ from pathlib import Path
 import torch
 
 from ..diffusion.base import Base
+from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import save_checkpoint
 from ..teamwork.config import TeamConfig
 from ..teamwork.inject import adapters, attach, detach
+from ..teamwork.layers import Adapter
 from .base import save_base
 from .errors import ConfigError
-from .estimate import Teacher
+from .estimate import WIDE, Teacher, read_wide
 
-LAST = "conv_out"
+FIRST, LAST = "conv_in", "conv_out"
 USUAL = r"up_blocks\.[12]\.resnets\.\d+\.(conv1|conv2|conv_shortcut)|down_blocks\.0\.resnets\.\d+\.conv[12]"
 """The layers of a UNet of three levels that see the finer two of them late, and the finest early."""
 
@@ -44,7 +48,26 @@ def grafted(teacher: Teacher, further: tuple[str, ...] = (), layers: str = USUAL
     if not found:
         raise ConfigError(f"No layer of the base matches {layers}.")
     attach(base.network, [*found, LAST], config)
-    _set_last(base, teacher, config)
+    _set_last(base, teacher.head, config.teammates.index(f"{teacher.given}.in"), teacher.wanted, config)
+    return base, config
+
+
+def grafted_unison(folder: Path, **facts: str) -> tuple[Base, TeamConfig]:
+    """The base that the stage `unison` left in a folder, with a team on its first and last layer: the hub's row does the work.
+
+    Raises `ConfigError` if the folder is not of that stage.
+    """
+    told, wide = read_wide(folder / WIDE) if (folder / WIDE).is_file() else ({}, {})
+    if "hub" not in told:
+        raise ConfigError(f"{folder} is not a result of the stage unison: it has no {WIDE} that names a hub.")
+    teammates, entry, base = tuple(told["teammates"].split(",")), wide.pop("entry"), load_base(folder)
+    rank = max(entry.shape[0], wide["weight"].shape[1])
+    config = TeamConfig(teammates, rank=rank, base_model=str(base.name), profile=base.family, **facts)
+    base.network.conv_out = silent(base)
+    attach(base.network, [FIRST, LAST], config)
+    hub = teammates.index(told["hub"])
+    _set_first(base, entry, hub)
+    _set_last(base, wide, hub, [name.removesuffix(".out") for name in teammates if name.endswith(".out")], config)
     return base, config
 
 
@@ -55,31 +78,52 @@ def silent(base: Base) -> torch.nn.Conv2d:
     return made
 
 
+def _emptied(base: Base, layer: str) -> Adapter:
+    adapter = adapters(base.network)[layer]
+    for parameter in adapter.parameters():
+        torch.nn.init.zeros_(parameter)
+    return adapter
+
+
 @torch.no_grad()
-def _set_last(base: Base, teacher: Teacher, config: TeamConfig) -> None:
-    adapter = adapters(base.network)[LAST]
-    adapter.down.zero_(), adapter.up.zero_(), adapter.bias.zero_()
-    adapter.down[config.teammates.index(f"{teacher.given}.in")] = torch.eye(config.rank)
-    weights = teacher.head["weight"].flatten(1).unflatten(0, (len(teacher.wanted), -1))
-    biases = teacher.head["bias"].unflatten(0, (len(teacher.wanted), -1))
-    for name, weight, bias in zip(teacher.wanted, weights, biases, strict=True):
-        row = config.teammates.index(f"{name}.out")
-        adapter.up[row], adapter.bias[row] = weight.T, bias
+def _set_first(base: Base, entry: torch.Tensor, hub: int) -> None:
+    """Hidden numbers are what all latents give, features x (teammates C) x 1 x 1; the hub's row takes them as they are."""
+    adapter = _emptied(base, FIRST)
+    features = entry.shape[0]
+    adapter.down[..., :features] = entry.flatten(1).unflatten(1, (len(adapter.down), -1)).permute(1, 2, 0)
+    adapter.up[hub, :features] = torch.eye(features)
+
+
+@torch.no_grad()
+def _set_last(base: Base, head: dict[str, torch.Tensor], row: int, wanted: list[str], config: TeamConfig) -> None:
+    """Hidden numbers are the features of the row that does the work; each wanted row takes its part of the wide layer of them."""
+    adapter = _emptied(base, LAST)
+    features = head["weight"].shape[1]
+    adapter.down[row, :, :features] = torch.eye(features)
+    weights, biases = (head[part].flatten(1 if part == "weight" else 0).unflatten(0, (len(wanted), -1)) for part in ("weight", "bias"))
+    for name, weight, bias in zip(wanted, weights, biases, strict=True):
+        place = config.teammates.index(f"{name}.out")
+        adapter.up[place, :features], adapter.bias[place] = weight.T, bias
+
+
+def _of_estimate(args: argparse.Namespace, facts: dict[str, str]) -> tuple[Base, TeamConfig]:
+    return grafted(Teacher(args.estimate, "cpu"), tuple(filter(None, args.given.split(","))), args.layers, **facts)
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m engine_server.train.graft", description=__doc__.split("\n")[0])
-    parser.add_argument("--estimate", type=Path, required=True, help="what the stage estimate left")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--estimate", type=Path, help="what the stage estimate left")
+    kind.add_argument("--unison", type=Path, help="what the stage unison left")
     parser.add_argument("--out", type=Path, required=True, help="for `base/` and `team.safetensors`")
     parser.add_argument("--given", default="", help="further channels that the team shall learn to take, comma separated")
     parser.add_argument("--layers", default=USUAL, help="a regular expression: which layers have adapters besides the last")
     parser.add_argument("--title", default="", help="the checkpoint's title")
     parser.add_argument("--resolution", default="", help='such as "256x256"')
     args = parser.parse_args()
-    further = tuple(filter(None, args.given.split(",")))
     facts = {"title": args.title, "resolution": args.resolution}
-    base, config = grafted(Teacher(args.estimate, "cpu"), further, args.layers, **facts)
+    base, config = grafted_unison(args.unison, **facts) if args.unison else _of_estimate(args, facts)
     save_checkpoint(args.out / "team.safetensors", base.network, config, torch.float32)
     detach(base.network)
     save_base(base, args.out / "base")

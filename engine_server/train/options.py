@@ -85,11 +85,34 @@ class EstimateOptions:
     shift: float = 1.0
 
 
-Options = VaeOptions | BaseOptions | EstimateOptions | TeamOptions | JointOptions
+@dataclass(frozen=True)
+class UnisonOptions:
+    """`teammates` are those of the team to come, `hub` the wanted one whose row does the work of all.
+
+    `wanted` says how often a channel is wanted (1 where it is not named), `holes` and `given` in what share of pictures parts are to be
+    filled or channels are given; in all others nothing is. Errors outside a hole count `outside`. `sizes`, `latents`, `emphasis` and
+    `start_share` as in `TeamOptions`; noise levels are drawn with `shift`.
+    """
+
+    teammates: tuple[str, ...]
+    hub: str
+    wanted: dict[str, float] = field(default_factory=dict)
+    holes: float = 0.35
+    given: float = 0.2
+    outside: float = 0.1
+    emphasis: dict[str, float] = field(default_factory=dict)
+    sizes: tuple[tuple, ...] = ()
+    latents: str = ""
+    start_share: float = 0.0
+    shift: float = 2.0
+
+
+Options = VaeOptions | BaseOptions | EstimateOptions | UnisonOptions | TeamOptions | JointOptions
 KINDS: dict[str, type] = {
     "vae": VaeOptions,
     "base": BaseOptions,
     "estimate": EstimateOptions,
+    "unison": UnisonOptions,
     "team": TeamOptions,
     "joint": JointOptions,
 }
@@ -104,6 +127,8 @@ def options_of(config: TrainConfig) -> Options:
         _check(options)
     if isinstance(options, JointOptions):
         _check_joint(options)
+    if isinstance(options, UnisonOptions) and options.hub not in (made := [n for n in options.teammates if n.endswith(".out")]):
+        raise ConfigError(f"options.hub is {options.hub!r}; expected one of {', '.join(made)}.")
     return options
 
 

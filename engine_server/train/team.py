@@ -222,9 +222,11 @@ def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[st
     """The stage that a configuration names; raises `ConfigError` if it does not fit."""
     from .base import BaseStage
     from .joint import JointStage
+    from .unison import UnisonStage
     from .vae import VaeStage
 
     if config.stage != "vae" and not config.base:
         raise ConfigError(f"The stage {config.stage} needs `base`, the folder of the stage before or a base's name.")
-    stages = {"vae": VaeStage, "base": BaseStage, "estimate": EstimateStage, "team": TeamStage, "joint": JointStage}
+    stages = {"vae": VaeStage, "base": BaseStage, "estimate": EstimateStage, "unison": UnisonStage, "team": TeamStage}
+    stages["joint"] = JointStage
     return stages[config.stage](config, ranks, say)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A base that makes all channels of a surface together in one row, before its team comes: synthesis and inpainting at a row's cost.
+
+The row belongs to one wanted channel, the hub. A wide first layer adds to what the hub's latents give what those of all other teammates
+give, given and wanted ones, cell by cell; a wide last layer answers for all wanted channels. `graft` makes a team of it that answers
+just the same: its adapters on the first and the last layer are the two wide layers. It is trained as a team is, by flow matching: on
+nothing given, on holes of which a mask tells, and on any channels given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ..diffusion.base import Base
+from ..teamwork.pictures import to_pixels
+from ..whole import whole_file
+from .base import save_base, trainable_base
+from .config import TrainConfig
+from .errors import ConfigError
+from .estimate import WIDE, read_wide, widened
+from .holes import random_hole
+from .latents import LatentCache
+from .measure import emphasised, pixel_measure
+from .objectives import Flow
+from .options import UnisonOptions, options_of
+from .ranks import Ranks
+from .samples import SampleSet
+from .seeds import seeds
+
+Tensor = torch.Tensor
+HOLLOW = 0.5
+"""What stands for the unknown part of a given channel, in its encoding."""
+HUB_KNOWN, GIVEN = 0.8, 0.35
+"""How often the hub is known outside a hole, and a channel given where channels are given at all."""
+
+
+class WideEntry(nn.Module):
+    """A first layer for the latents of all teammates, side by side: B x (teammates C) x h x w to B x features x h x w."""
+
+    def __init__(self, hub: nn.Conv2d, count: int, place: int) -> None:
+        """`hub` is the base's own first layer; `place` the hub's among the `count` teammates."""
+        super().__init__()
+        self.hub, self.place = hub, place
+        self.all = nn.Conv2d(count * hub.in_channels, hub.out_channels, 1, bias=False)
+        nn.init.normal_(self.all.weight, std=0.02)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The sum of what the hub's latents give by its own layer, and what all give by theirs."""
+        own = rows.unflatten(1, (-1, self.hub.in_channels))[:, self.place]
+        return self.hub(own) + self.all(rows)
+
+
+def broadened(base: Base, teammates: tuple[str, ...], hub: str) -> nn.Conv2d:
+    """Put the wide first and last layer onto a base; returns its own last layer. Raises `ConfigError` for a base that is no UNet."""
+    network = base.network
+    wide = widened(base, sum(name.endswith(".out") for name in teammates), "unison")
+    narrow, network.conv_out = network.conv_out, wide
+    network.conv_in = WideEntry(network.conv_in, len(teammates), teammates.index(hub)).to(base.device)
+    return narrow
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A batch before it is seen: latents by channel, who is at work on each picture, holes B x 1 x h x w (1 in a hole, and everywhere
+    in a picture without a mask), and the noise levels B x 1 x 1 x 1."""
+
+    latents: dict[str, Tensor]
+    roles: list[set[str]]
+    holes: Tensor
+    spread: Tensor
+
+    def at_work(self, name: str) -> Tensor:
+        """On which pictures a teammate is, B x 1 x 1 x 1."""
+        return torch.tensor([name in roles for roles in self.roles])[:, None, None, None]
+
+
+def _holes(roles: list[set[str]], side: tuple[int, int], random: np.random.Generator) -> Tensor:
+    return torch.stack([random_hole(side, random) if "mask.in" in each else torch.ones(side) for each in roles])[:, None]
+
+
+class UnisonStage:
+    """Error of the velocities of all wanted channels, each picture with its own teammates at work."""
+
+    def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
+        """Raises `ConfigError` where the configuration, the data or the base do not fit each other."""
+        torch.manual_seed(config.seed)
+        self.config, self.options, ranks = config, options_of(config), ranks or Ranks("cpu")
+        self.teammates = self.options.teammates
+        self.outputs = [name for name in self.teammates if name.endswith(".out")]
+        self.channels = sorted({name.rpartition(".")[0] for name in self.teammates} - {"mask"})
+        self.base = trainable_base(config, 1.0, str(ranks.device))
+        self.hub = self.options.hub.removesuffix(".out")
+        self.flow = Flow(self.options.shift)
+        self.measure = pixel_measure(self.base).sqrt()
+        self.narrow = broadened(self.base, self.teammates, self.options.hub)
+        self._take_up(Path(config.base) / WIDE)
+        self.base.network.requires_grad_(True).train().to(memory_format=torch.channels_last)
+        side = 4 * self.base.multiple
+        middle = side // self.base.factor // 2
+        self.hollow = self._encoded(torch.full((1, 3, side, side), 2 * HOLLOW - 1.0))[0, :, middle, middle, None, None]
+        self.sizes = self.options.sizes or ((config.crop, config.batch),)
+        cache = LatentCache(self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say)
+        smallest = min(crop for crop, _ in self.sizes)
+        self.sets = [SampleSet(data, cache, set(self.channels), set(self.channels), smallest) for data in config.data]
+        ranks.first_alone(lambda: cache.fill([p for s in self.sets for p in s.pictures]))
+        cache.open()
+        weights = np.array([data.weight for data in config.data])
+        self.weights = weights / weights.sum()
+
+    def _take_up(self, found: Path) -> None:
+        """What an earlier run of this stage left beside the base."""
+        if not found.is_file():
+            return
+        facts, weights = read_wide(found)
+        if facts.get("teammates", "") == ",".join(self.teammates):
+            self.base.network.conv_in.all.load_state_dict({"weight": weights.pop("entry")})
+            self.base.network.conv_out.load_state_dict(weights)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The network's, its wide layers among them."""
+        return list(self.base.network.parameters())
+
+    def loss(self, number: int) -> Tensor:
+        """Of the batch of this number, from one data set."""
+        streams = seeds(self.config.seed, number)
+        chosen = self.sets[streams.choices.choice(len(self.sets), p=self.weights)]
+        crop, count = self.sizes[streams.choices.integers(len(self.sizes))]
+        latents = chosen.draw(count, crop // self.base.factor, streams.choices).latents
+        roles = [self._roles(set(latents), streams.choices) for _ in range(count)]
+        return self.loss_of(latents, roles, streams.choices, streams.noise)
+
+    def loss_of(
+        self, latents: dict[str, Tensor], roles: list[set[str]], random: np.random.Generator, generator: torch.Generator
+    ) -> Tensor:
+        """Mean squared error of the velocities of the wanted channels, weighed by channel, by the latents' measure and by holes.
+
+        `latents` are B x C x h x w, `roles` the teammates at work on each of the B pictures.
+        """
+        first = next(iter(latents.values()))
+        level, _ = self.flow.draw(len(first), self.options.start_share, generator)
+        made = Draft(latents, roles, _holes(roles, first.shape[-2:], random), level[:, None, None, None])
+        noise = {n: torch.randn(first.shape, generator=generator) for n in self.outputs}
+        rows = [torch.where(made.at_work(n), self._row(n, made, noise), 0.0) for n in self.teammates]
+        answers = self._answers(torch.cat(rows, 1), level).cpu().unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
+        errors = [self._error(n, answer, made, noise[n]) for n, answer in zip(self.outputs, answers, strict=True)]
+        scale = emphasised([n.removesuffix(".out") for n in self.outputs], self.options.emphasis)
+        return (torch.stack(errors) * scale).mean()
+
+    def _error(self, name: str, answer: Tensor, made: Draft, noise: Tensor) -> Tensor:
+        """B x C x h x w; nothing where the teammate is not at work."""
+        clean = made.latents.get(name.removesuffix(".out"))
+        if clean is None:
+            return torch.zeros_like(answer)
+        square = (answer - self.flow.target(clean, noise, made.spread)).square()
+        counts = torch.where(made.holes > 0, 1.0, self.options.outside)
+        return square * self.measure * counts * made.at_work(name)
+
+    def _row(self, name: str, made: Draft, noise: dict[str, Tensor]) -> Tensor:
+        """What a teammate at work is shown: the mask, a noisy channel, or a given one, hollow where it is to be made anew."""
+        channel, _, side = name.rpartition(".")
+        if channel == "mask":
+            pixels = made.holes.repeat_interleave(self.base.factor, 2).repeat_interleave(self.base.factor, 3)
+            return self._encoded(pixels.expand(-1, 3, -1, -1) * 2 - 1)
+        if channel not in made.latents:
+            return torch.zeros_like(next(iter(made.latents.values())))
+        if side == "out":
+            return self.flow.noised(made.latents[channel], noise[name], made.spread)
+        hollow = made.at_work("mask.in") & made.at_work(f"{channel}.out") & (made.holes > 0)
+        return torch.where(hollow, self.hollow, made.latents[channel])
+
+    @torch.no_grad()
+    def _encoded(self, pixels: Tensor) -> Tensor:
+        return self.base.encode(pixels.to(self.base.device)).float().cpu()
+
+    def _roles(self, has: set[str], random: np.random.Generator) -> set[str]:
+        """The teammates at work on one picture with these channels; the hub is always one of them."""
+        wanted = {n for n in self.channels if n in has and random.random() < self.options.wanted.get(n, 1.0)} | {self.hub}
+        draw = random.random()
+        if draw < self.options.holes:
+            known = {n for n in wanted if n != self.hub or random.random() < HUB_KNOWN} or {self.hub}
+            active = {f"{n}.out" for n in wanted} | {f"{n}.in" for n in known} | {"mask.in"}
+        elif draw < self.options.holes + self.options.given:
+            given = {n for n in self.channels if n in has and random.random() < GIVEN}
+            active = {f"{n}.out" for n in wanted - given | {self.hub}} | {f"{n}.in" for n in given}
+        else:
+            active = {f"{n}.out" for n in wanted}
+        return {name for name in active if name in self.teammates}
+
+    def _answers(self, rows: Tensor, level: Tensor) -> Tensor:
+        rows = rows.to(self.base.device, self.base.dtype, memory_format=torch.channels_last)
+        conditions = self.base.conditions(len(rows), *(side * self.base.factor for side in rows.shape[-2:]))
+        return self.base.predict(rows, self.flow.timestep(level).to(self.base.device), conditions).float()
+
+    def save(self, folder: Path) -> None:
+        """The base in diffusers layout with its own first and last layer, and the wide ones beside it."""
+        network = self.base.network
+        wide = {name: value.contiguous() for name, value in network.conv_out.state_dict().items()}
+        wide["entry"] = network.conv_in.all.weight.detach().contiguous()
+        with self._narrowed():
+            save_base(self.base, folder)
+        with whole_file(folder / WIDE) as partial:
+            save_file(wide, partial, metadata={"teammates": ",".join(self.teammates), "hub": self.options.hub})
+
+    @contextlib.contextmanager
+    def _narrowed(self) -> Iterator[None]:
+        network = self.base.network
+        wide = network.conv_in, network.conv_out
+        network.conv_in, network.conv_out = wide[0].hub, self.narrow
+        try:
+            yield
+        finally:
+            network.conv_in, network.conv_out = wide
