@@ -20,6 +20,8 @@ from .inject import adapter_shapes, adapters, attach
 from .layers import Roster
 
 IMPLEMENTATION = "Teamwork for Blender"
+EIGHT_BITS = torch.float8_e4m3fn
+"""How a shrunk checkpoint may keep its factors (see `shrink`); read, they are float16, which holds the same numbers."""
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of `torch.save` and pickles begin."""
@@ -46,13 +48,17 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"There is no adapter file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: _readable(file.get_tensor(key)) for key in file.keys()}
             joined = tuple(key.removesuffix(".adapter") for key in tensors if key.endswith(".adapter"))
             config = _with_marks(_config(path, file.metadata() or {}), joined)
             layers = _layers(path, tensors)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(_unreadable(path, error)) from error
     return Checkpoint(path, config, layers, joined)
+
+
+def _readable(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.dtype == EIGHT_BITS else tensor
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -185,14 +191,20 @@ def _fill(adapter: nn.Module, given: dict[str, torch.Tensor], dtype: torch.dtype
 
 def save_checkpoint(path: Path | str, network: nn.Module, config: TeamConfig, dtype: torch.dtype | None = None) -> None:
     """Write the network's adapters in the public format; the file appears whole or not at all."""
+    layers = {layer: dict(adapter.named_parameters()) for layer, adapter in adapters(network).items()}
+    write_checkpoint(Checkpoint(Path(path), config, layers, tuple(joined_layers(network))), dtype)
+
+
+def write_checkpoint(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> None:
+    """Write a checkpoint to its path in the public format; the file appears whole or not at all. Eight bits stay eight bits."""
     tensors = {
-        f"{layer}.adapter.{name}": parameter.detach().to("cpu", dtype or parameter.dtype).contiguous()
-        for layer, adapter in adapters(network).items()
-        for name, parameter in adapter.named_parameters()
+        f"{layer}.adapter.{name}": tensor.detach().to("cpu", tensor.dtype if tensor.dtype == EIGHT_BITS else dtype).contiguous()
+        for layer, parts in checkpoint.layers.items()
+        for name, tensor in parts.items()
     }
-    tensors |= {f"{layer}.adapter": torch.zeros(()) for layer in joined_layers(network)}
-    with whole_file(Path(path)) as partial:
-        save_file(tensors, partial, metadata=_metadata(config))
+    tensors |= {f"{layer}.adapter": torch.zeros(()) for layer in checkpoint.joined}
+    with whole_file(checkpoint.path) as partial:
+        save_file(tensors, partial, metadata=_metadata(checkpoint.config))
 
 
 def _metadata(config: TeamConfig) -> dict[str, str]:

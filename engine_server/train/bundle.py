@@ -18,7 +18,8 @@ from PIL import Image
 
 from ..channels import CHANNELS
 from ..diffusion.loading import load_base
-from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, write_checkpoint
+from ..teamwork.shrink import cut_rank, in_eight_bits
 from .base import save_base
 
 OWN = {
@@ -41,10 +42,11 @@ def mean_maps(folder: Path) -> dict[str, float | list[float]]:
     return means
 
 
-def bundle(bases: dict[str, Path], adapters: dict[str, Path], out: Path, facts: dict) -> None:
+def bundle(bases: dict[str, Path], adapters: dict[str, Path], out: Path, facts: dict, ranks: dict[str, int] | None = None) -> None:
     """Write one folder for each base, one file for each adapter (from the folder of its training), and team.json.
 
-    `bases` are by name; the adapter of the name NAME is for the base "NAME_base" if there is one, else for "base".
+    `bases` are by name; the adapter of the name NAME is for the base "NAME_base" if there is one, else for "base". Those that `ranks`
+    names are shrunk: cut to that rank, in eight bits.
     """
     for name, base in bases.items():
         frozen = load_base(base)
@@ -53,10 +55,11 @@ def bundle(bases: dict[str, Path], adapters: dict[str, Path], out: Path, facts: 
         forget_places(out / name)
     for name, folder in adapters.items():
         checkpoint = read_checkpoint(folder / "team.safetensors")
-        frozen = load_base(bases.get(f"{name}_base", bases["base"]))
-        load_checkpoint(frozen.network, checkpoint, torch.float32)
+        load_checkpoint(load_base(bases.get(f"{name}_base", bases["base"])).network, checkpoint, torch.float32)
+        if rank := (ranks or {}).get(name):
+            checkpoint = in_eight_bits(cut_rank(checkpoint, rank))
         config = dataclasses.replace(checkpoint.config, base_model=out.name)
-        save_checkpoint(out / f"{name}.safetensors", frozen.network, config, torch.float16)
+        write_checkpoint(dataclasses.replace(checkpoint, path=out / f"{name}.safetensors", config=config), torch.float16)
     write_json(out / "team.json", facts)
 
 
@@ -87,6 +90,9 @@ def main() -> None:
     parser.add_argument("--tile", action="store_true", help="larger pictures are made of tiles of the native size")
     for name, meaning in OWN.items():
         parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME=N", help=f"of an adapter: {meaning}")
+    parser.add_argument("--shrink", action="append", default=[], metavar="NAME=RANK", help="cut an adapter's rank, in eight bits")
+    parser.add_argument("--always", action="append", default=[], metavar="NAME=CHANNEL", help="what an adapter makes in every run")
+    parser.add_argument("--task", action="append", default=[], metavar="TASK=STEPS", help="a task that starts from noise, in so many steps")
     args = parser.parse_args()
     also = [entry.split("=") for entry in args.also]
     facts = {
@@ -101,11 +107,14 @@ def main() -> None:
     for name in OWN:
         entries = (entry.split("=") for entry in getattr(args, name.replace("-", "_")))
         facts[name.replace("-", "_")] = {f"{adapter}.safetensors": int(number) for adapter, number in entries}
+    facts["always"] = {f"{name}.safetensors": [channel] for name, channel in (entry.split("=") for entry in args.always)}
+    facts["tasks"] = {task: {"steps": int(steps), "zero_start": False} for task, steps in (entry.split("=") for entry in args.task)}
+    ranks = {name: int(rank) for name, rank in (entry.split("=") for entry in args.shrink)}
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
     others = dict(entry.split("=") for entry in args.other_base)
     facts["bases"] = {f"{name}.safetensors": f"{name}_base" for name in others}
     bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in others.items()}
-    bundle(bases, adapters, args.out, facts)
+    bundle(bases, adapters, args.out, facts, ranks)
     write_json(args.out / "naive_means.json", mean_maps(args.data))
     if args.scenes:
         write_json(args.out / "naive_means_scenes.json", mean_maps(args.scenes))

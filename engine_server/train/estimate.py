@@ -38,9 +38,7 @@ TIME = 1000.0
 
 
 def widened(base: Base, count: int, stage: str = "estimate") -> nn.Conv2d:
-    """A last layer that answers `count` pictures at once. Raises `ConfigError` for a base that has no such convolution or no flow."""
-    if hasattr(base.template, "alphas_cumprod"):
-        raise ConfigError(f"The stage {stage} needs flow matching; {base.name} predicts noise or velocity of a diffusion.")
+    """A last layer that answers `count` pictures at once. Raises `ConfigError` for a base that has no such convolution."""
     last = getattr(base.network, "conv_out", None)
     if not isinstance(last, nn.Conv2d):
         raise ConfigError(f"The stage {stage} needs a UNet; {base.name} has no last convolution that could be widened.")
@@ -95,6 +93,8 @@ class EstimateStage:
         self.config, self.options, ranks = config, options_of(config), ranks or Ranks("cpu")
         self.base = trainable_base(config, self.options.shift, str(ranks.device))
         self.wanted = sorted({name for data in config.data for name in data.wanted})
+        if hasattr(self.base.template, "alphas_cumprod"):
+            raise ConfigError(f"The stage estimate needs flow matching; {self.base.name} predicts noise or velocity of a diffusion.")
         self.measure = pixel_measure(self.base)
         wide = self._wide(Path(config.base) / WIDE)
         self.narrow, self.base.network.conv_out = self.base.network.conv_out, wide

@@ -91,7 +91,7 @@ class UnisonOptions:
 
     `wanted` says how often a channel is wanted (1 where it is not named), `holes` and `given` in what share of pictures parts are to be
     filled or channels are given; in all others nothing is. Errors outside a hole count `outside`. `sizes`, `latents`, `emphasis` and
-    `start_share` as in `TeamOptions`; noise levels are drawn with `shift`.
+    `start_share` as in `TeamOptions`.
     """
 
     teammates: tuple[str, ...]
@@ -104,7 +104,6 @@ class UnisonOptions:
     sizes: tuple[tuple, ...] = ()
     latents: str = ""
     start_share: float = 0.0
-    shift: float = 2.0
 
 
 Options = VaeOptions | BaseOptions | EstimateOptions | UnisonOptions | TeamOptions | JointOptions

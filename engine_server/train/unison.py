@@ -3,8 +3,8 @@
 
 The row belongs to one wanted channel, the hub. A wide first layer adds to what the hub's latents give what those of all other teammates
 give, given and wanted ones, cell by cell; a wide last layer answers for all wanted channels. `graft` makes a team of it that answers
-just the same: its adapters on the first and the last layer are the two wide layers. It is trained as a team is, by flow matching: on
-nothing given, on holes of which a mask tells, and on any channels given.
+just the same: its adapters on the first and the last layer are the two wide layers. It is trained on nothing given, on holes of which a
+mask tells, and on any channels given, and answers with the clean latents.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from diffusers import DDIMScheduler
 from torch import nn
 
 from ..diffusion.base import Base
@@ -29,7 +30,7 @@ from .estimate import WIDE, read_wide, widened
 from .holes import random_hole
 from .latents import LatentCache
 from .measure import emphasised, pixel_measure
-from .objectives import Flow
+from .objectives import Diffusion
 from .options import UnisonOptions, options_of
 from .ranks import Ranks
 from .samples import SampleSet
@@ -38,6 +39,7 @@ from .seeds import seeds
 Tensor = torch.Tensor
 HOLLOW = 0.5
 """What stands for the unknown part of a given channel, in its encoding."""
+LARGEST = 6.0
 HUB_KNOWN, GIVEN = 0.8, 0.35
 """How often the hub is known outside a hole, and a channel given where channels are given at all."""
 
@@ -67,10 +69,22 @@ def broadened(base: Base, teammates: tuple[str, ...], hub: str) -> nn.Conv2d:
     return narrow
 
 
+def clean_scheduler() -> DDIMScheduler:
+    """Of a network that answers with the clean latents. Velocity would have to bring the noise of all channels through the features of
+    one row, which are far fewer: what is left of it would stay in the pictures."""
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        clip_sample=False,
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
 @dataclass(frozen=True)
 class Draft:
     """A batch before it is seen: latents by channel, who is at work on each picture, holes B x 1 x h x w (1 in a hole, and everywhere
-    in a picture without a mask), and the noise levels B x 1 x 1 x 1."""
+    in a picture without a mask), and the timesteps B x 1 x 1 x 1."""
 
     latents: dict[str, Tensor]
     roles: list[set[str]]
@@ -87,7 +101,7 @@ def _holes(roles: list[set[str]], side: tuple[int, int], random: np.random.Gener
 
 
 class UnisonStage:
-    """Error of the velocities of all wanted channels, each picture with its own teammates at work."""
+    """Error of the clean latents of all wanted channels, each picture with its own teammates at work."""
 
     def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
         """Raises `ConfigError` where the configuration, the data or the base do not fit each other."""
@@ -98,9 +112,10 @@ class UnisonStage:
         self.channels = sorted({name.rpartition(".")[0] for name in self.teammates} - {"mask"})
         self.base = trainable_base(config, 1.0, str(ranks.device))
         self.hub = self.options.hub.removesuffix(".out")
-        self.flow = Flow(self.options.shift)
         self.measure = pixel_measure(self.base).sqrt()
         self.narrow = broadened(self.base, self.teammates, self.options.hub)
+        self.base.template = clean_scheduler()
+        self.objective = Diffusion(self.base.template.alphas_cumprod, "sample")
         self._take_up(Path(config.base) / WIDE)
         self.base.network.requires_grad_(True).train().to(memory_format=torch.channels_last)
         side = 4 * self.base.multiple
@@ -140,28 +155,34 @@ class UnisonStage:
     def loss_of(
         self, latents: dict[str, Tensor], roles: list[set[str]], random: np.random.Generator, generator: torch.Generator
     ) -> Tensor:
-        """Mean squared error of the velocities of the wanted channels, weighed by channel, by the latents' measure and by holes.
+        """Mean squared error of the clean latents of the wanted channels, weighed by timestep, by channel, by
+        the latents' measure and by holes.
 
         `latents` are B x C x h x w, `roles` the teammates at work on each of the B pictures.
         """
         first = next(iter(latents.values()))
-        level, _ = self.flow.draw(len(first), self.options.start_share, generator)
+        level, _ = self.objective.draw(len(first), self.options.start_share, generator)
         made = Draft(latents, roles, _holes(roles, first.shape[-2:], random), level[:, None, None, None])
         noise = {n: torch.randn(first.shape, generator=generator) for n in self.outputs}
         rows = [torch.where(made.at_work(n), self._row(n, made, noise), 0.0) for n in self.teammates]
         answers = self._answers(torch.cat(rows, 1), level).cpu().unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
-        errors = [self._error(n, answer, made, noise[n]) for n, answer in zip(self.outputs, answers, strict=True)]
+        errors = [self._error(n, answer, made) for n, answer in zip(self.outputs, answers, strict=True)]
         scale = emphasised([n.removesuffix(".out") for n in self.outputs], self.options.emphasis)
         return (torch.stack(errors) * scale).mean()
 
-    def _error(self, name: str, answer: Tensor, made: Draft, noise: Tensor) -> Tensor:
+    def _error(self, name: str, answer: Tensor, made: Draft) -> Tensor:
         """B x C x h x w; nothing where the teammate is not at work."""
         clean = made.latents.get(name.removesuffix(".out"))
         if clean is None:
             return torch.zeros_like(answer)
-        square = (answer - self.flow.target(clean, noise, made.spread)).square()
+        square = (answer - clean).square() * self._weight(made.spread)
         counts = torch.where(made.holes > 0, 1.0, self.options.outside)
         return square * self.measure * counts * made.at_work(name)
+
+    def _weight(self, level: Tensor) -> Tensor:
+        """What a timestep counts: 1 + SNR, as the error of the velocity would, but no more than `LARGEST` (Hang et al., arXiv 2303.09556)."""
+        product = self.objective.products[level]
+        return (1 / (1 - product).clamp_min(1e-6)).clamp_max(LARGEST).float()
 
     def _row(self, name: str, made: Draft, noise: dict[str, Tensor]) -> Tensor:
         """What a teammate at work is shown: the mask, a noisy channel, or a given one, hollow where it is to be made anew."""
@@ -172,7 +193,7 @@ class UnisonStage:
         if channel not in made.latents:
             return torch.zeros_like(next(iter(made.latents.values())))
         if side == "out":
-            return self.flow.noised(made.latents[channel], noise[name], made.spread)
+            return self.objective.noised(made.latents[channel], noise[name], made.spread)
         hollow = made.at_work("mask.in") & made.at_work(f"{channel}.out") & (made.holes > 0)
         return torch.where(hollow, self.hollow, made.latents[channel])
 
@@ -197,7 +218,7 @@ class UnisonStage:
     def _answers(self, rows: Tensor, level: Tensor) -> Tensor:
         rows = rows.to(self.base.device, self.base.dtype, memory_format=torch.channels_last)
         conditions = self.base.conditions(len(rows), *(side * self.base.factor for side in rows.shape[-2:]))
-        return self.base.predict(rows, self.flow.timestep(level).to(self.base.device), conditions).float()
+        return self.base.predict(rows, self.objective.timestep(level).to(self.base.device), conditions).float()
 
     def save(self, folder: Path) -> None:
         """The base in diffusers layout with its own first and last layer, and the wide ones beside it."""

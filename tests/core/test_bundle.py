@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Protects a bundled team's folder: adapters meet the base that they were trained on."""
+"""Protects a bundled team's folder: adapters meet the base that they were trained on, and what makes them smaller is exact."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from engine_server.diffusion.loading import load_base, load_team
 from engine_server.models import team_info
-from engine_server.teamwork.checkpoint import save_checkpoint
-from engine_server.teamwork.config import TeamConfig
+from engine_server.teamwork.checkpoint import read_checkpoint, save_checkpoint, write_checkpoint
+from engine_server.teamwork.config import TeamConfig, TeamError
 from engine_server.teamwork.inject import adapters, attach, profile_layers
+from engine_server.teamwork.shrink import cut_rank, in_eight_bits
 from engine_server.train.bundle import bundle
 
 from .tiny import tiny_base
@@ -53,3 +56,63 @@ def test_each_adapter_of_a_folder_is_loaded_with_its_own_base(parts, tmp_path):
         assert file.is_dir() or str(tmp_path.parent).encode() not in file.read_bytes(), file
     info = team_info(tmp_path / "both")
     assert {"normals.out", "depth.out"} <= set(info.teammates) and {"material", "decompose"} <= set(info.tasks)
+
+
+def product(checkpoint, layer: str) -> torch.Tensor:
+    """What all teammates together do on a layer: all inputs x all outputs."""
+    parts = checkpoint.layers[layer]
+    down, up = parts["down"].double().flatten(0, 1), parts["up"].double().transpose(0, 1).flatten(1)
+    return down @ up
+
+
+def test_a_cut_rank_is_the_nearest_of_that_rank(parts):
+    whole = read_checkpoint(parts[1]["team"] / "team.safetensors")
+    same, cut = cut_rank(whole, 2), cut_rank(whole, 1)
+    assert cut.config.rank == 1 and cut.config.teammates == whole.config.teammates
+    for layer, tensors in whole.layers.items():
+        full = product(whole, layer)
+        assert torch.allclose(product(same, layer), full, atol=1e-6)
+        left, values, right = torch.linalg.svd(full, full_matrices=False)
+        nearest = values[0] * left[:, :1] @ right[:1]
+        assert torch.allclose(product(cut, layer), nearest, atol=1e-5)
+        assert "bias" not in tensors or torch.equal(cut.layers[layer]["bias"], tensors["bias"])
+    with pytest.raises(TeamError, match="it has 2"):
+        cut_rank(whole, 3)
+    alone = dataclasses.replace(whole, config=dataclasses.replace(whole.config, communication=False))
+    with pytest.raises(TeamError, match="Without communication"):
+        cut_rank(alone, 1)
+
+
+def test_eight_bits_keep_small_factors(parts, tmp_path):
+    """Whatever the sizes of both factors: what counts is off by less than a tenth, and the file is half as large."""
+    whole = read_checkpoint(parts[1]["team"] / "team.safetensors")
+    for parts_of in whole.layers.values():
+        parts_of["down"] *= 1e-3
+        parts_of["up"] *= 1e2
+    write_checkpoint(dataclasses.replace(in_eight_bits(whole), path=tmp_path / "small.safetensors"), torch.float16)
+    write_checkpoint(dataclasses.replace(whole, path=tmp_path / "usual.safetensors"), torch.float16)
+    back = read_checkpoint(tmp_path / "small.safetensors")
+    for layer in whole.layers:
+        expected = product(whole, layer)
+        assert (product(back, layer) - expected).norm() < 0.09 * expected.norm()
+
+    def held(name: str) -> int:
+        with safe_open(tmp_path / name, "pt") as file:
+            return sum(file.get_tensor(key).nbytes for key in file.keys() if not key.endswith("bias"))
+
+    assert held("small.safetensors") * 2 == held("usual.safetensors")
+
+
+def test_a_folder_may_hold_a_shrunk_adapter_and_tasks_that_start_from_noise(parts, tmp_path):
+    bases, trained_in = parts
+    facts = {"default_steps": 1, "zero_start": True, "always": {"team.safetensors": ["albedo"]}}
+    facts["tasks"] = {"synthesize": {"steps": 3, "zero_start": False}}
+    bundle({"base": bases["base"]}, {"team": trained_in["team"]}, tmp_path / "one", facts, {"team": 1})
+    team = load_team(tmp_path / "one")
+    assert team.config.rank == 1 and team.always == ("albedo",)
+    assert team.manner("synthesize").steps == 3 and not team.manner("synthesize").zero_start and team.manner("material").zero_start
+    photo = {"image": np.random.default_rng(0).random((16, 16, 3), np.float32)}
+    both, alone = team.run(photo, steps=2, seed=1), team.run(photo, "normals", steps=2, seed=1)
+    assert list(alone) == ["normals"] and np.allclose(alone["normals"], both["normals"], atol=1e-5)
+    team.always = ()
+    assert not np.allclose(team.run(photo, "normals", steps=2, seed=1)["normals"], both["normals"], atol=1e-5)

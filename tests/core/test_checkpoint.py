@@ -107,7 +107,7 @@ FAULTS = {
     "NaN": ({KEY + "up": torch.full((5, 4, 16), float("nan"))}, {}, "NaN"),
     "infinity": ({KEY + "up": torch.full((5, 4, 16), float("-inf"))}, {}, "NaN or infinite"),
     "whole numbers": ({KEY + "up": torch.ones(5, 4, 16, dtype=torch.int8)}, {}, "is of the type torch.int8"),
-    "eight bits": ({KEY + "up": torch.ones(5, 4, 16).to(torch.float8_e4m3fn)}, {}, "is of the type torch.float8"),
+    "eight bits": ({KEY + "up": torch.ones(5, 4, 16).to(torch.float8_e5m2)}, {}, "is of the type torch.float8"),
 }
 
 

@@ -77,7 +77,8 @@ def test_what_the_row_is_shown_and_what_counts(config):
     loss = float(stage.loss_of(latents, roles, np.random.default_rng(5), torch.Generator().manual_seed(3)))
 
     generator = torch.Generator().manual_seed(3)
-    level, _ = stage.flow.draw(2, 0.0, generator)
+    level, _ = stage.objective.draw(2, 0.0, generator)
+    product = stage.base.template.alphas_cumprod[level].double()
     noise = {name: torch.randn(2, channels, side, side, generator=generator) for name in ("albedo", "depth")}
     hole = random_hole((side, side), np.random.default_rng(5))
     rows = dict(zip(TEAMMATES, seen["rows"].chunk(len(TEAMMATES), 1), strict=True))
@@ -86,8 +87,8 @@ def test_what_the_row_is_shown_and_what_counts(config):
         for name in TEAMMATES:
             assert bool(rows[name][picture].any()) == (name in active)
     for name in ("albedo", "depth"):
-        expected = (1 - level[0]) * latents[name][0] + level[0] * noise[name][0]
-        assert torch.allclose(rows[f"{name}.out"][0], expected, atol=1e-6)
+        expected = product[0].sqrt() * latents[name][0] + (1 - product[0]).sqrt() * noise[name][0]
+        assert torch.allclose(rows[f"{name}.out"][0], expected.float(), atol=1e-5)
     known = rows["albedo.in"][0]
     assert torch.equal(known[:, hole == 0], latents["albedo"][0][:, hole == 0])
     size = 4 * stage.base.multiple
@@ -99,7 +100,7 @@ def test_what_the_row_is_shown_and_what_counts(config):
     for weight, name in ((1.5, "albedo"), (0.5, "depth")):
         for picture, active in enumerate(roles):
             if f"{name}.out" in active:
-                square = (noise[name][picture] - latents[name][picture]).square() * stage.measure
+                square = latents[name][picture].square() * stage.measure * min(1 + float(product[picture] / (1 - product[picture])), 6.0)
                 counts = torch.where(hole > 0, 1.0, 0.25) if picture == 0 else torch.ones(side, side)
                 total += weight * float((square * counts).sum())
     assert loss == pytest.approx(total / (2 * 2 * channels * side * side), rel=1e-4)
@@ -122,8 +123,8 @@ def test_the_grafted_team_answers_as_the_row_does(config, tmp_path):
     stage.base.network.eval()
     with torch.no_grad():
         rows = torch.cat([given, empty, empty, noise["albedo"][None], noise["depth"][None]], 1)
-        velocity = stage._answers(rows, torch.ones(1)).chunk(2, 1)[1]
-    expected = to_pictures(team.base.decode(noise["depth"][None] - velocity))[0]
+        clean = stage._answers(rows, torch.tensor([999])).chunk(2, 1)[1]
+    expected = to_pictures(team.base.decode(clean))[0]
     assert np.abs(expected - made["depth"]).max() < 1e-3
     assert torch.equal(load_base(config.output).network.conv_in.weight, stage.base.network.conv_in.hub.weight)
 
