@@ -3,8 +3,8 @@
 
 The row belongs to one wanted channel, the hub. A wide first layer adds to what the hub's latents give what those of all other teammates
 give, given and wanted ones, cell by cell; a wide last layer answers for all wanted channels. `graft` makes a team of it that answers
-just the same: its adapters on the first and the last layer are the two wide layers. It is trained on nothing given, on holes of which a
-mask tells, and on any channels given, and answers with the clean latents.
+just the same: its adapters on the first and the last layer are the two wide layers. It is trained on nothing given, on holes of which
+a mask tells, and on any channels given, and answers with the clean latents.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .measure import emphasised, pixel_measure
 from .objectives import Diffusion
 from .options import UnisonOptions, options_of
 from .ranks import Ranks
-from .samples import SampleSet
+from .samples import Batch, SampleSet
 from .seeds import seeds
 
 Tensor = torch.Tensor
@@ -148,27 +148,23 @@ class UnisonStage:
         streams = seeds(self.config.seed, number)
         chosen = self.sets[streams.choices.choice(len(self.sets), p=self.weights)]
         crop, count = self.sizes[streams.choices.integers(len(self.sizes))]
-        latents = chosen.draw(count, crop // self.base.factor, streams.choices).latents
-        roles = [self._roles(set(latents), streams.choices) for _ in range(count)]
-        return self.loss_of(latents, roles, streams.choices, streams.noise)
+        batch = chosen.draw(count, crop // self.base.factor, streams.choices)
+        roles = [self._roles(set(batch.latents), streams.choices) for _ in range(count)]
+        return self.loss_of(batch, roles, streams.choices, streams.noise)
 
-    def loss_of(
-        self, latents: dict[str, Tensor], roles: list[set[str]], random: np.random.Generator, generator: torch.Generator
-    ) -> Tensor:
+    def loss_of(self, batch: Batch, roles: list[set[str]], random: np.random.Generator, generator: torch.Generator) -> Tensor:
         """Mean squared error of the clean latents of the wanted channels, weighed by timestep, by channel, by
-        the latents' measure and by holes.
-
-        `latents` are B x C x h x w, `roles` the teammates at work on each of the B pictures.
-        """
-        first = next(iter(latents.values()))
+        the latents' measure, by pixel and by holes; `roles` are the teammates at work on each picture."""
+        first = next(iter(batch.latents.values()))
         level, _ = self.objective.draw(len(first), self.options.start_share, generator)
-        made = Draft(latents, roles, _holes(roles, first.shape[-2:], random), level[:, None, None, None])
+        made = Draft(batch.latents, roles, _holes(roles, first.shape[-2:], random), level[:, None, None, None])
         noise = {n: torch.randn(first.shape, generator=generator) for n in self.outputs}
         rows = [torch.where(made.at_work(n), self._row(n, made, noise), 0.0) for n in self.teammates]
         answers = self._answers(torch.cat(rows, 1), level).cpu().unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
         errors = [self._error(n, answer, made) for n, answer in zip(self.outputs, answers, strict=True)]
         scale = emphasised([n.removesuffix(".out") for n in self.outputs], self.options.emphasis)
-        return (torch.stack(errors) * scale).mean()
+        pixels = 1.0 if batch.weight is None else batch.weight
+        return (torch.stack(errors) * pixels * scale).mean()
 
     def _error(self, name: str, answer: Tensor, made: Draft) -> Tensor:
         """B x C x h x w; nothing where the teammate is not at work."""
@@ -180,7 +176,7 @@ class UnisonStage:
         return square * self.measure * counts * made.at_work(name)
 
     def _weight(self, level: Tensor) -> Tensor:
-        """What a timestep counts: 1 + SNR, as the error of the velocity would, but no more than `LARGEST` (Hang et al., arXiv 2303.09556)."""
+        """What a timestep counts: 1 + SNR, as the error of the velocity would, but at most `LARGEST` (Hang et al., arXiv 2303.09556)."""
         product = self.objective.products[level]
         return (1 / (1 - product).clamp_min(1e-6)).clamp_max(LARGEST).float()
 

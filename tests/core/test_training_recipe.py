@@ -163,11 +163,11 @@ USUAL = {"network.rank": str(RANK), "network.profile": "the base's", "network.ba
 def _options():
     from engine_server.teamwork.config import TeamConfig
     from engine_server.train.config import DataSet
-    from engine_server.train.options import BaseOptions, EstimateOptions, JointOptions, VaeOptions
+    from engine_server.train.options import BaseOptions, EstimateOptions, JointOptions, UnisonOptions, VaeOptions
 
     kinds = {"": TrainConfig, "data.": DataSet, "network.": TeamConfig, "options.": TeamOptions}
     kinds |= {"options (vae).": VaeOptions, "options (base).": BaseOptions}
-    kinds |= {"options (estimate).": EstimateOptions, "options (joint).": JointOptions}
+    kinds |= {"options (estimate).": EstimateOptions, "options (unison).": UnisonOptions, "options (joint).": JointOptions}
     for prefix, kind in kinds.items():
         for field in dataclasses.fields(kind):
             if prefix or field.name not in ("data", "validation", "network", "options"):

@@ -16,6 +16,7 @@ from engine_server.teamwork.pictures import to_pictures
 from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.graft import grafted_unison
 from engine_server.train.holes import random_hole
+from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
 
 from .tiny import tiny_base
@@ -74,7 +75,8 @@ def test_what_the_row_is_shown_and_what_counts(config):
     roles = [{"albedo.in", "mask.in", "albedo.out", "depth.out"}, {"image.in", "albedo.out"}]
     seen = {}
     stage._answers = lambda rows, level: seen.update(rows=rows, level=level) or torch.zeros(2, 2 * channels, side, side)
-    loss = float(stage.loss_of(latents, roles, np.random.default_rng(5), torch.Generator().manual_seed(3)))
+    weight = torch.rand(2, 1, side, side)
+    loss = float(stage.loss_of(Batch(latents, weight), roles, np.random.default_rng(5), torch.Generator().manual_seed(3)))
 
     generator = torch.Generator().manual_seed(3)
     level, _ = stage.objective.draw(2, 0.0, generator)
@@ -97,12 +99,12 @@ def test_what_the_row_is_shown_and_what_counts(config):
     assert torch.equal(rows["image.in"][1], latents["image"][1])
 
     total = 0.0
-    for weight, name in ((1.5, "albedo"), (0.5, "depth")):
+    for share, name in ((1.5, "albedo"), (0.5, "depth")):
         for picture, active in enumerate(roles):
             if f"{name}.out" in active:
                 square = latents[name][picture].square() * stage.measure * min(1 + float(product[picture] / (1 - product[picture])), 6.0)
                 counts = torch.where(hole > 0, 1.0, 0.25) if picture == 0 else torch.ones(side, side)
-                total += weight * float((square * counts).sum())
+                total += share * float((square * counts * weight[picture]).sum())
     assert loss == pytest.approx(total / (2 * 2 * channels * side * side), rel=1e-4)
 
 
