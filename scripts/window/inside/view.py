@@ -120,7 +120,8 @@ def _compared(
     for wide, high in SHAPES:
         here = _rendered(stage, area, region.width * wide, region.height * high)
         worst = max(worst, _apart(there, here, region.width / region.height, (wide, high)))
-    stage.check(f"a neural render frames what the viewport shows ({title})", worst < NEAR, f"{worst:.4f} of half a side apart")
+    seen = f"{worst:.4f} of half a side apart" if worst < NEAR else f"{worst:.4f}; there {there}, here {here}"
+    stage.check(f"a neural render frames what the viewport shows ({title})", worst < NEAR, seen)
 
 
 def _apart(there: dict, here: dict, aspect: float, shape: tuple[float, float]) -> float:
@@ -175,6 +176,7 @@ def _locked(stage: Stage) -> Waits:
     bpy.data.objects.remove(locked)
     space.lock_cursor, cursor.location = True, (-0.3, 0.4, 0.1)
     yield from _compared(stage, stage.area, "locked to the cursor", "ORTHO", 50.0, 2.0)
+    yield from stage.shot("locked_to_the_cursor")
     space.lock_cursor = False
 
 
