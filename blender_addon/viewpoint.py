@@ -67,10 +67,17 @@ def camera_of(view: View, aspect: float) -> Iterator[bpy.types.Object]:
         half = max(view.half[0], view.half[1] * aspect)
         if view.orthographic:
             data.type, data.ortho_scale = "ORTHO", 2.0 * half
-            data.clip_start = -view.clip[1]  # a viewport without perspective shows what is behind it, too
+            _step_back(camera, data, view.clip[1])
         else:
             data.angle = 2.0 * math.atan(half)
         yield camera
     finally:
         bpy.data.objects.remove(camera)
         bpy.data.cameras.remove(data)
+
+
+def _step_back(camera: bpy.types.Object, data: bpy.types.Camera, distance: float) -> None:
+    """A viewport without perspective shows what is behind it, too. A camera's clipping begins before it at the earliest, so the
+    camera stands behind all that."""
+    camera.matrix_world = camera.matrix_world @ Matrix.Translation((0.0, 0.0, distance))
+    data.clip_start, data.clip_end = 0.0, 2.0 * distance

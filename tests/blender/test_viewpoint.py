@@ -71,6 +71,16 @@ def test_a_view_gives_the_channels_of_a_camera_there(lit):
         assert np.allclose(made[name].data, expected[name].data, atol=1e-3), name
 
 
+def test_without_perspective_what_lies_behind_is_seen_too(lit):
+    """As in the viewport: the red plane, 2 m behind where the view looks from, hides the green one, 1 m before that."""
+    view = viewpoint.View(Matrix.Translation((0.0, 0.0, -2.0)), (0.5, 0.5), True, (0.1, 100.0))
+    green = plane(principled("Green", Base_Color=(0.1, 0.8, 0.05, 1.0)), size=3.0)
+    green.location.z = -3.0
+    made = passes.render_channels(lit, samples=1, view=view)
+    assert np.allclose(made["albedo"].data[12, 16], (0.8, 0.1, 0.05), atol=0.01)
+    assert np.isfinite(made["depth"].data).all() and np.ptp(made["depth"].data) < 1e-3
+
+
 def test_a_viewport_that_looks_through_a_camera_is_that_camera(lit):
     area = viewport()
     camera, space = looking_down(lit), area.spaces.active
