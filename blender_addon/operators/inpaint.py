@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from .base import ImageOperator, spoken
 
 ERASERS = ("Erase Hard", "Erase Soft")
 BRUSHES = "brushes/essentials_brushes-mesh_texture.blend/Brush/"
+TOOL = "builtin.brush"
 WAIT_SECONDS = 0.02
 
 
@@ -159,9 +161,15 @@ def show_for_painting(context: bpy.types.Context, mask: bpy.types.Image) -> bool
 
 
 def _take_eraser(context: bpy.types.Context, area: bpy.types.Area) -> None:
-    """From 4.3 on an eraser is among Blender's own brushes; before that the brush at hand is told to erase."""
+    """From 4.3 on an eraser is among Blender's own brushes; before that the brush at hand is told to erase.
+
+    An editor that has not painted yet has no tool before Blender's next turn, and taking a brush without one crashes it: so
+    the tool comes first.
+    """
     region = next(each for each in area.regions if each.type == "WINDOW")
     with context.temp_override(area=area, region=region):
+        with suppress(RuntimeError):
+            bpy.ops.wm.tool_set_by_id(name=TOOL, space_type="IMAGE_EDITOR")
         for name in ERASERS if hasattr(bpy.ops.brush, "asset_activate") and bpy.app.version >= (4, 3) else ():
             try:
                 bpy.ops.brush.asset_activate(asset_library_type="ESSENTIALS", relative_asset_identifier=BRUSHES + name)
