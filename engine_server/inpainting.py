@@ -20,11 +20,8 @@ from .fitting import Fit, fit, resized, same_shape
 from .given import sizes_in_words
 from .membrane import filled, patched
 from .tasks import Answer, OnStep, Run, Task
-from .teamwork.asked import Inpaint
+from .teamwork.asked import HOLLOW, Inpaint
 from .teamwork.team import Team
-
-HOLLOW = 0.5
-"""What a team that looks at masks is given for the unknown part of a channel, in its own encoding."""
 
 
 class Inpainting(Run):

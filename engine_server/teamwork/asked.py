@@ -20,6 +20,8 @@ LONGEST = 1000
 WIDEST = 2**20
 """No side of a picture has more pixels: sizes beyond are mistakes, and overflow."""
 ENCODINGS = ("mode", "sample")
+HOLLOW = 0.5
+"""What a team that looks at masks is given for the unknown part of a channel, in its own encoding."""
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,11 @@ def forget_places(base: Path) -> None:
         write_json(file, config)
 
 
+def pairs(entries: list[str]) -> list[tuple[str, str]]:
+    """Entries of the command line, NAME=VALUE each."""
+    return [tuple(entry.split("=")) for entry in entries]
+
+
 def write_json(path: Path, content: dict) -> None:
     """As text that people can read."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -105,13 +110,13 @@ def main() -> None:
         "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
     }
     for name in OWN:
-        entries = (entry.split("=") for entry in getattr(args, name.replace("-", "_")))
-        facts[name.replace("-", "_")] = {f"{adapter}.safetensors": int(number) for adapter, number in entries}
-    facts["always"] = {f"{name}.safetensors": [channel] for name, channel in (entry.split("=") for entry in args.always)}
-    facts["tasks"] = {task: {"steps": int(steps), "zero_start": False} for task, steps in (entry.split("=") for entry in args.task)}
-    ranks = {name: int(rank) for name, rank in (entry.split("=") for entry in args.shrink)}
+        name = name.replace("-", "_")
+        facts[name] = {f"{adapter}.safetensors": int(number) for adapter, number in pairs(getattr(args, name))}
+    facts["always"] = {f"{name}.safetensors": [channel] for name, channel in pairs(args.always)}
+    facts["tasks"] = {task: {"steps": int(steps), "zero_start": False} for task, steps in pairs(args.task)}
+    ranks = {name: int(rank) for name, rank in pairs(args.shrink)}
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
-    others = dict(entry.split("=") for entry in args.other_base)
+    others = dict(pairs(args.other_base))
     facts["bases"] = {f"{name}.safetensors": f"{name}_base" for name in others}
     bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in others.items()}
     bundle(bases, adapters, args.out, facts, ranks)

@@ -12,7 +12,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -28,7 +27,7 @@ from .latents import LatentCache
 from .measure import emphasised, mean_error, pixel_measure
 from .options import options_of
 from .ranks import Ranks
-from .samples import Batch, SampleSet
+from .samples import Batch, SampleSet, shares
 from .seeds import seeds
 
 Tensor = torch.Tensor
@@ -45,11 +44,29 @@ def widened(base: Base, count: int, stage: str = "estimate") -> nn.Conv2d:
     return nn.Conv2d(last.in_channels, count * last.out_channels, 1).to(last.weight.device)
 
 
-def answers_of(base: Base, rows: Tensor) -> Tensor:
-    """The velocities from zero noise, which are minus the clean latents: B x (channels C) x h x w."""
+def answers_of(base: Base, rows: Tensor, times: Tensor) -> Tensor:
+    """What a base with a wide last layer answers at these timesteps: B x (channels C) x h x w."""
     rows = rows.to(base.device, base.dtype, memory_format=torch.channels_last)
     conditions = base.conditions(len(rows), *(side * base.factor for side in rows.shape[-2:]))
-    return base.predict(rows, torch.full((len(rows),), TIME, device=rows.device), conditions).float()
+    return base.predict(rows, times.to(rows.device), conditions).float()
+
+
+def from_zero(base: Base, rows: Tensor) -> Tensor:
+    """The velocities from zero noise, which are minus the clean latents: B x (channels C) x h x w."""
+    return answers_of(base, rows, torch.full((len(rows),), TIME))
+
+
+@contextlib.contextmanager
+def with_layers(network: nn.Module, **layers: nn.Module) -> Iterator[None]:
+    """A network with other layers in the places of its own, for a while."""
+    own = {name: getattr(network, name) for name in layers}
+    try:
+        for name, layer in layers.items():
+            setattr(network, name, layer)
+        yield
+    finally:
+        for name, layer in own.items():
+            setattr(network, name, layer)
 
 
 def read_wide(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -79,7 +96,7 @@ class Teacher:
     @torch.no_grad()
     def taught(self, batch: Batch) -> Batch:
         """The batch with the teacher's answers in the place of those channels that it knows."""
-        answers = -answers_of(self.base, batch.latents[self.given]).cpu()
+        answers = -from_zero(self.base, batch.latents[self.given]).cpu()
         parts = dict(zip(self.wanted, answers.chunk(len(self.wanted), dim=1), strict=True))
         return Batch({name: parts.get(name, clean) for name, clean in batch.latents.items()}, batch.weight)
 
@@ -104,8 +121,7 @@ class EstimateStage:
         self.sets = [self._set(data, cache) for data in config.data]
         ranks.first_alone(lambda: cache.fill([p for s in self.sets for p in s.pictures]))
         cache.open()
-        weights = np.array([data.weight for data in config.data])
-        self.weights = weights / weights.sum()
+        self.weights = shares(self.sets)
 
     def _set(self, data: DataSet, cache: LatentCache) -> SampleSet:
         if len(data.given) != 1 or data.given != self.config.data[0].given or not data.wanted:
@@ -144,21 +160,12 @@ class EstimateStage:
 
     def _answers(self, rows: Tensor) -> Tensor:
         """Of each wanted channel: channels x B x C x h x w."""
-        return answers_of(self.base, rows).unflatten(1, (len(self.wanted), -1)).movedim(1, 0)
+        return from_zero(self.base, rows).unflatten(1, (len(self.wanted), -1)).movedim(1, 0)
 
     def save(self, folder: Path) -> None:
         """The base in diffusers layout with its own last layer, which learns nothing here, and the wide one beside it."""
         wide = {name: value.contiguous() for name, value in self.base.network.conv_out.state_dict().items()}
-        with self._narrowed():
+        with with_layers(self.base.network, conv_out=self.narrow):
             save_base(self.base, folder)
         with whole_file(folder / WIDE) as partial:
             save_file(wide, partial, metadata={"given": self.config.data[0].given[0], "wanted": ",".join(self.wanted)})
-
-    @contextlib.contextmanager
-    def _narrowed(self) -> Iterator[None]:
-        wide, network = self.base.network.conv_out, self.base.network
-        network.conv_out = self.narrow
-        try:
-            yield
-        finally:
-            network.conv_out = wide

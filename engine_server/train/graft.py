@@ -100,7 +100,8 @@ def _set_last(base: Base, head: dict[str, torch.Tensor], row: int, wanted: list[
     adapter = _emptied(base, LAST)
     features = head["weight"].shape[1]
     adapter.down[row, :, :features] = torch.eye(features)
-    weights, biases = (head[part].flatten(1 if part == "weight" else 0).unflatten(0, (len(wanted), -1)) for part in ("weight", "bias"))
+    weights = head["weight"].flatten(1).unflatten(0, (len(wanted), -1))
+    biases = head["bias"].unflatten(0, (len(wanted), -1))
     for name, weight, bias in zip(wanted, weights, biases, strict=True):
         place = config.teammates.index(f"{name}.out")
         adapter.up[place, :features], adapter.bias[place] = weight.T, bias

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,12 @@ class SampleSet:
         if sample.mask:
             whole[MASK] = self.cache[Picture(sample.mask, MASK, self.data.side)]
         return whole
+
+
+def shares(sets: Sequence[SampleSet]) -> np.ndarray:
+    """How often each of the data sets is drawn, as its weight says; 1 in all."""
+    weights = np.array([each.data.weight for each in sets])
+    return weights / weights.sum()
 
 
 def _crop(whole: dict[str, Tensor], side: int, random: np.random.Generator) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from .measure import emphasised, mean_error, pixel_measure
 from .options import TeamOptions, options_of
 from .precision import mixed_precision
 from .ranks import Ranks
-from .samples import Batch, SampleSet
+from .samples import Batch, SampleSet, shares
 from .seeds import Seeds, seeds
 from .show import forget, show
 
@@ -117,8 +117,7 @@ class TeamStage:
         self.sets, self.validation = (self._sets(sets, cache) for sets in (config.data, config.validation))
         ranks.first_alone(lambda: cache.fill([p for s in (*self.sets, *self.validation) for p in s.pictures]))
         cache.open()
-        self.weights = np.array([data.weight for data in config.data])
-        self.weights = self.weights / self.weights.sum()
+        self.weights = shares(self.sets)
 
     def _attach(self) -> None:
         network = self.base.network
@@ -227,6 +226,12 @@ def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[st
 
     if config.stage != "vae" and not config.base:
         raise ConfigError(f"The stage {config.stage} needs `base`, the folder of the stage before or a base's name.")
-    stages = {"vae": VaeStage, "base": BaseStage, "estimate": EstimateStage, "unison": UnisonStage, "team": TeamStage}
-    stages["joint"] = JointStage
+    stages = {
+        "vae": VaeStage,
+        "base": BaseStage,
+        "estimate": EstimateStage,
+        "unison": UnisonStage,
+        "team": TeamStage,
+        "joint": JointStage,
+    }
     return stages[config.stage](config, ranks, say)

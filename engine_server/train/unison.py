@@ -9,37 +9,35 @@ a mask tells, and on any channels given, and answers with the clean latents.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from diffusers import DDIMScheduler
+from safetensors.torch import save_file
 from torch import nn
 
 from ..diffusion.base import Base
-from ..teamwork.pictures import to_pixels
+from ..teamwork.asked import HOLLOW
 from ..whole import whole_file
 from .base import save_base, trainable_base
 from .config import TrainConfig
 from .errors import ConfigError
-from .estimate import WIDE, read_wide, widened
+from .estimate import WIDE, answers_of, read_wide, widened, with_layers
 from .holes import random_hole
 from .latents import LatentCache
 from .measure import emphasised, pixel_measure
 from .objectives import Diffusion
-from .options import UnisonOptions, options_of
+from .options import options_of
 from .ranks import Ranks
-from .samples import Batch, SampleSet
+from .samples import Batch, SampleSet, shares
 from .seeds import seeds
 
 Tensor = torch.Tensor
-HOLLOW = 0.5
-"""What stands for the unknown part of a given channel, in its encoding."""
 LARGEST = 6.0
+"""What a timestep counts at most."""
 HUB_KNOWN, GIVEN = 0.8, 0.35
 """How often the hub is known outside a hole, and a channel given where channels are given at all."""
 
@@ -127,8 +125,7 @@ class UnisonStage:
         self.sets = [SampleSet(data, cache, set(self.channels), set(self.channels), smallest) for data in config.data]
         ranks.first_alone(lambda: cache.fill([p for s in self.sets for p in s.pictures]))
         cache.open()
-        weights = np.array([data.weight for data in config.data])
-        self.weights = weights / weights.sum()
+        self.weights = shares(self.sets)
 
     def _take_up(self, found: Path) -> None:
         """What an earlier run of this stage left beside the base."""
@@ -212,26 +209,14 @@ class UnisonStage:
         return {name for name in active if name in self.teammates}
 
     def _answers(self, rows: Tensor, level: Tensor) -> Tensor:
-        rows = rows.to(self.base.device, self.base.dtype, memory_format=torch.channels_last)
-        conditions = self.base.conditions(len(rows), *(side * self.base.factor for side in rows.shape[-2:]))
-        return self.base.predict(rows, self.objective.timestep(level).to(self.base.device), conditions).float()
+        return answers_of(self.base, rows, self.objective.timestep(level))
 
     def save(self, folder: Path) -> None:
         """The base in diffusers layout with its own first and last layer, and the wide ones beside it."""
         network = self.base.network
         wide = {name: value.contiguous() for name, value in network.conv_out.state_dict().items()}
         wide["entry"] = network.conv_in.all.weight.detach().contiguous()
-        with self._narrowed():
+        with with_layers(network, conv_in=network.conv_in.hub, conv_out=self.narrow):
             save_base(self.base, folder)
         with whole_file(folder / WIDE) as partial:
             save_file(wide, partial, metadata={"teammates": ",".join(self.teammates), "hub": self.options.hub})
-
-    @contextlib.contextmanager
-    def _narrowed(self) -> Iterator[None]:
-        network = self.base.network
-        wide = network.conv_in, network.conv_out
-        network.conv_in, network.conv_out = wide[0].hub, self.narrow
-        try:
-            yield
-        finally:
-            network.conv_in, network.conv_out = wide

@@ -10,7 +10,7 @@ from subprocess import run
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler
+from diffusers import AutoencoderDC
 
 from engine_server.diffusion.loading import load_base, load_team
 from engine_server.teamwork.pictures import to_pictures, to_pixels
@@ -23,7 +23,7 @@ from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
 
 from .tiny import tiny_base
-from .training import ROOT, team_config, train, write_samples
+from .training import ROOT, flow_unet, losses_of, team_config, train, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,7 @@ def samples(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    made = tiny_base("SD2", tmp_path_factory.mktemp("base"))
-    FlowMatchEulerDiscreteScheduler().save_pretrained(made / "scheduler")
-    return made
+    return flow_unet(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
@@ -43,11 +41,6 @@ def config(samples, base, tmp_path):
     data = (DataSet(str(samples), rename={"flash": "image"}, given=("image",), wanted=("albedo", "depth")),)
     made = team_config(samples, base, tmp_path / "run", stage="estimate", data=data, steps=60)
     return dataclasses.replace(made, network={})
-
-
-def losses_of(stage):
-    with torch.no_grad():
-        return sum(float(stage.loss(n)) for n in range(10_000, 10_006))
 
 
 def test_it_learns_and_leaves_a_base_as_it_found_it(config, base):

@@ -9,7 +9,6 @@ from subprocess import run
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 
 from engine_server.diffusion.loading import load_base, load_team
 from engine_server.teamwork.pictures import to_pictures
@@ -20,7 +19,7 @@ from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
 
 from .tiny import tiny_base
-from .training import ROOT, team_config, train, write_samples
+from .training import ROOT, flow_unet, losses_of, team_config, train, write_samples
 
 TEAMMATES = ("image.in", "albedo.in", "mask.in", "albedo.out", "depth.out")
 
@@ -32,9 +31,7 @@ def samples(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    made = tiny_base("SD2", tmp_path_factory.mktemp("base"))
-    FlowMatchEulerDiscreteScheduler().save_pretrained(made / "scheduler")
-    return made
+    return flow_unet(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
@@ -43,11 +40,6 @@ def config(samples, base, tmp_path):
     options = {"teammates": TEAMMATES, "hub": "albedo.out"}
     made = team_config(samples, base, tmp_path / "run", stage="unison", data=data, steps=40, options=options)
     return dataclasses.replace(made, network={})
-
-
-def losses_of(stage):
-    with torch.no_grad():
-        return sum(float(stage.loss(n)) for n in range(10_000, 10_010))
 
 
 def test_it_learns_and_a_run_goes_on_with_its_wide_layers(config, tmp_path):

@@ -10,11 +10,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from engine_server.train.config import DataSet, TrainConfig
 from engine_server.train.loop import Trainer
 from engine_server.train.team import stage_for
+
+from .tiny import tiny_base
 
 ROOT = Path(__file__).resolve().parents[2]
 TEAMMATES = ("image.in", "albedo.out", "depth.out")
@@ -41,6 +45,19 @@ def team_config(folder: Path, base: Path, output: Path, *, network: dict | None 
         "batch": 2, "accumulate": 1, "crop": 16, "save_every": 1000, "precision": "float32", "tensorboard": False,
     }  # fmt: skip
     return TrainConfig(**{"stage": "team", "output": str(output), "network": network, "base": str(base)} | settings | changes)
+
+
+def flow_unet(folder: Path) -> Path:
+    """A tiny UNet trained by flow matching, in a folder."""
+    made = tiny_base("SD2", folder)
+    FlowMatchEulerDiscreteScheduler().save_pretrained(made / "scheduler")
+    return made
+
+
+def losses_of(stage, count: int = 10) -> float:
+    """The sum over some batches that no run here comes to."""
+    with torch.no_grad():
+        return sum(float(stage.loss(n)) for n in range(10_000, 10_000 + count))
 
 
 def train(config: TrainConfig) -> Trainer:
