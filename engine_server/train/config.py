@@ -23,7 +23,7 @@ class DataSet:
     inputs and as outputs (empty: all that a sample has); `limit` takes only so many samples (0: all). `mask` is the stem
     of the picture that weighs a sample's pixels in the loss, where it has one; `side` reduces larger pictures to this
     shorter side, in pixels (0: as they are). `unconditional` is the share of batches in which nothing is given, which is what
-    synthesis starts from.
+    synthesis starts from. `mirror` is for packed samples (see `packed`): half of them are mirrored left to right.
     """
 
     folder: str
@@ -35,6 +35,7 @@ class DataSet:
     mask: str = ""
     side: int = 0
     unconditional: float = 0.0
+    mirror: bool = False
 
 
 @dataclass(frozen=True)

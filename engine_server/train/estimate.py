@@ -4,44 +4,38 @@
 A team needs a row of the network for each channel; here one row answers for all, so a sample costs a fraction of what it costs a
 team. The wide layer looks at single cells, as the adapter of a team does: `graft` makes a team of base and layer that answers just the
 same, and can learn more. Like `joint`, it is for bases too small to have learnt much from pictures alone.
+
+The row is that of the first given channel, the hub. Where there are others, a wide first layer adds what they give.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from ..diffusion.base import Base
 from ..diffusion.loading import load_base
-from ..whole import whole_file
 from .base import save_base, trainable_base
 from .config import DataSet, TrainConfig
 from .errors import ConfigError
 from .latents import LatentCache
 from .measure import emphasised, mean_error, pixel_measure
 from .options import options_of
+from .pool import PixelPool
 from .ranks import Ranks
-from .samples import Batch, SampleSet, shares
+from .samples import Batch, SampleSet, sample_set, shares
 from .seeds import seeds
+from .wide import WIDE, WideEntry, read_wide, take_wide, widened, with_entry, with_layers, write_wide
 
 Tensor = torch.Tensor
-WIDE = "wide.safetensors"
 TIME = 1000.0
 """The timestep of everything here: that of the first step from zero noise, which is where such a team answers."""
-
-
-def widened(base: Base, count: int, stage: str = "estimate") -> nn.Conv2d:
-    """A last layer that answers `count` pictures at once. Raises `ConfigError` for a base that has no such convolution."""
-    last = getattr(base.network, "conv_out", None)
-    if not isinstance(last, nn.Conv2d):
-        raise ConfigError(f"The stage {stage} needs a UNet; {base.name} has no last convolution that could be widened.")
-    return nn.Conv2d(last.in_channels, count * last.out_channels, 1).to(last.weight.device)
+GIVEN = 0.35
+"""How often a wanted channel is given where such channels are given at all."""
 
 
 def answers_of(base: Base, rows: Tensor, times: Tensor) -> Tensor:
@@ -56,25 +50,6 @@ def from_zero(base: Base, rows: Tensor) -> Tensor:
     return answers_of(base, rows, torch.full((len(rows),), TIME))
 
 
-@contextlib.contextmanager
-def with_layers(network: nn.Module, **layers: nn.Module) -> Iterator[None]:
-    """A network with other layers in the places of its own, for a while."""
-    own = {name: getattr(network, name) for name in layers}
-    try:
-        for name, layer in layers.items():
-            setattr(network, name, layer)
-        yield
-    finally:
-        for name, layer in own.items():
-            setattr(network, name, layer)
-
-
-def read_wide(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """What a file says of its wide layer ("given", "wanted"), and the layer's weights."""
-    with safe_open(path, "pt") as file:
-        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
-
-
 class Teacher:
     """What the stage `estimate` left in a folder, as a whole: it answers all channels from one, for a team to learn from.
 
@@ -86,23 +61,31 @@ class Teacher:
         if not (folder / WIDE).is_file():
             raise ConfigError(f"options.teacher: {folder} has no {WIDE}; it is not a result of the stage estimate.")
         facts, weights = read_wide(folder / WIDE)
-        self.given, self.wanted = facts["given"], facts["wanted"].split(",")
+        self.given, *self.others = facts["given"].split(",")
+        self.wanted = facts["wanted"].split(",")
         self.base = load_base(folder, device)
-        self.head = weights
+        self.head = dict(weights)
         self.base.network.conv_out = widened(self.base, len(self.wanted))
-        self.base.network.conv_out.load_state_dict(weights)
+        if self.others:
+            with_entry(self.base, 1 + len(self.others), 0)
+        take_wide(self.base.network, weights)
         self.base.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def taught(self, batch: Batch) -> Batch:
         """The batch with the teacher's answers in the place of those channels that it knows."""
-        answers = -from_zero(self.base, batch.latents[self.given]).cpu()
+        first = batch.latents[self.given]
+        rows = torch.cat([first, first.new_zeros(len(first), len(self.others) * first.shape[1], *first.shape[2:])], 1)
+        answers = -from_zero(self.base, rows).cpu()
         parts = dict(zip(self.wanted, answers.chunk(len(self.wanted), dim=1), strict=True))
         return Batch({name: parts.get(name, clean) for name, clean in batch.latents.items()}, batch.weight)
 
 
 class EstimateStage:
-    """Error of all wanted channels that a batch has, from its one given channel, at the highest noise level without noise."""
+    """Error of all wanted channels that a batch has, from its given channels, at the highest noise level without noise.
+
+    Channels of a set that are given and not wanted are always given; those that are both are wanted mostly, and given now and then.
+    """
 
     def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
         """Raises `ConfigError` where the configuration, the data or the base do not fit each other."""
@@ -110,11 +93,11 @@ class EstimateStage:
         self.config, self.options, ranks = config, options_of(config), ranks or Ranks("cpu")
         self.base = trainable_base(config, self.options.shift, str(ranks.device))
         self.wanted = sorted({name for data in config.data for name in data.wanted})
+        self.given = self._given(config.data)
         if hasattr(self.base.template, "alphas_cumprod"):
             raise ConfigError(f"The stage estimate needs flow matching; {self.base.name} predicts noise or velocity of a diffusion.")
         self.measure = pixel_measure(self.base)
-        wide = self._wide(Path(config.base) / WIDE)
-        self.narrow, self.base.network.conv_out = self.base.network.conv_out, wide
+        self._widen(Path(config.base) / WIDE)
         self.base.network.requires_grad_(True).train().to(memory_format=torch.channels_last)
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
         cache = LatentCache(self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say)
@@ -123,24 +106,35 @@ class EstimateStage:
         cache.open()
         self.weights = shares(self.sets)
 
-    def _set(self, data: DataSet, cache: LatentCache) -> SampleSet:
-        if len(data.given) != 1 or data.given != self.config.data[0].given or not data.wanted:
-            needs = "one channel in `given`, the same for all data sets, and `wanted`"
-            raise ConfigError(f"The data set {data.folder}: the stage estimate needs {needs}.")
-        return SampleSet(data, cache, {*data.given, *data.wanted}, set(data.wanted), min(crop for crop, _ in self.sizes))
+    def _given(self, sets: tuple[DataSet, ...]) -> list[str]:
+        """The given channels, the hub first."""
+        for data in sets:
+            if not data.given or data.given[0] != sets[0].given[0] or data.given[0] in data.wanted or not data.wanted:
+                needs = "`given` with the same first channel as the other sets, which is not wanted, and `wanted`"
+                raise ConfigError(f"The data set {data.folder}: the stage estimate needs {needs}.")
+        hub = sets[0].given[0]
+        return [hub, *sorted({name for data in sets for name in data.given} - {hub})]
 
-    def _wide(self, found: Path) -> nn.Conv2d:
-        """The wide layer: what an earlier run left beside the base, or a fresh one."""
-        wide = widened(self.base, len(self.wanted))
-        if found.is_file():
-            facts, weights = read_wide(found)
-            if facts["wanted"].split(",") != self.wanted:
-                raise ConfigError(f"{found} is for {facts['wanted']}; this run wants {','.join(self.wanted)}.")
-            wide.load_state_dict(weights)
-        return wide
+    def _set(self, data: DataSet, cache: LatentCache) -> SampleSet | PixelPool:
+        names = {*data.given, *data.wanted}
+        return sample_set(data, cache, names, set(data.wanted), min(crop for crop, _ in self.sizes))
+
+    def _widen(self, found: Path) -> None:
+        """The wide layers: what an earlier run left beside the base, or fresh ones."""
+        network = self.base.network
+        self.narrow, network.conv_out = getattr(network, "conv_out", None), widened(self.base, len(self.wanted))
+        if len(self.given) > 1:
+            with_entry(self.base, len(self.given), 0)
+        if not found.is_file():
+            return
+        facts, weights = read_wide(found)
+        if (facts["given"], facts["wanted"]) != (",".join(self.given), ",".join(self.wanted)):
+            asked = f"this run takes {','.join(self.given)} and wants {','.join(self.wanted)}"
+            raise ConfigError(f"{found} takes {facts['given']} and is for {facts['wanted']}; {asked}.")
+        take_wide(network, weights)
 
     def parameters(self) -> list[nn.Parameter]:
-        """The network's, its wide last layer among them."""
+        """The network's, its wide layers among them."""
         return list(self.base.network.parameters())
 
     def loss(self, number: int) -> Tensor:
@@ -148,24 +142,39 @@ class EstimateStage:
         random = seeds(self.config.seed, number).choices
         chosen = self.sets[random.choice(len(self.sets), p=self.weights)]
         crop, count = self.sizes[random.integers(len(self.sizes))]
-        return self._loss(chosen.draw(count, crop // self.base.factor, random), chosen.data)
+        return self._loss(chosen.draw(count, crop // self.base.factor, random), chosen.data, random)
 
-    def _loss(self, batch: Batch, data: DataSet) -> Tensor:
+    def _loss(self, batch: Batch, data: DataSet, random: np.random.Generator) -> Tensor:
         names = [name for name in data.wanted if name in batch.latents]
-        answers = self._answers(batch.latents[data.given[0]])
+        given = self._known(data, len(batch.latents[data.given[0]]), random)
+        answers = self._answers(self._rows(batch, given))
+        told = [1.0 - given[n].to(answers.device) if n in given else 1.0 for n in names]
         errors = [(answers[self.wanted.index(n)] + batch.latents[n].to(answers.device)).square() for n in names]
         scale = emphasised(names, self.options.emphasis).to(answers.device)
         pixels = 1.0 if batch.weight is None else batch.weight.to(answers.device)
-        return mean_error(torch.stack(errors) * self.measure.to(answers.device) * pixels, scale, self.options.error)
+        square = torch.stack([error * share for error, share in zip(errors, told, strict=True)])
+        return mean_error(square * self.measure.to(answers.device) * pixels, scale, self.options.error)
+
+    def _known(self, data: DataSet, count: int, random: np.random.Generator) -> dict[str, Tensor]:
+        """For each given channel 1 for the pictures of a batch in which it is given, else 0: B x 1 x 1 x 1."""
+        some = random.random(count) < self.options.known
+        known = {n: some & (random.random(count) < GIVEN) if n in data.wanted else np.ones(count, bool) for n in data.given}
+        return {name: torch.from_numpy(where.astype(np.float32))[:, None, None, None] for name, where in known.items()}
+
+    def _rows(self, batch: Batch, given: dict[str, Tensor]) -> Tensor:
+        """The latents of all given channels side by side, zero where one is not given."""
+        first = batch.latents[self.given[0]]
+        rows = [batch.latents[n] * given[n].to(first.device) if n in given else torch.zeros_like(first) for n in self.given]
+        return torch.cat(rows, 1)
 
     def _answers(self, rows: Tensor) -> Tensor:
         """Of each wanted channel: channels x B x C x h x w."""
         return from_zero(self.base, rows).unflatten(1, (len(self.wanted), -1)).movedim(1, 0)
 
     def save(self, folder: Path) -> None:
-        """The base in diffusers layout with its own last layer, which learns nothing here, and the wide one beside it."""
-        wide = {name: value.contiguous() for name, value in self.base.network.conv_out.state_dict().items()}
-        with with_layers(self.base.network, conv_out=self.narrow):
+        """The base in diffusers layout with its own first and last layer, and the wide ones beside it."""
+        network = self.base.network
+        entry = network.conv_in.hub if isinstance(network.conv_in, WideEntry) else network.conv_in
+        with with_layers(network, conv_in=entry, conv_out=self.narrow):
             save_base(self.base, folder)
-        with whole_file(folder / WIDE) as partial:
-            save_file(wide, partial, metadata={"given": self.config.data[0].given[0], "wanted": ",".join(self.wanted)})
+        write_wide(folder / WIDE, network, {"given": ",".join(self.given), "wanted": ",".join(self.wanted)})

@@ -6,6 +6,9 @@
 writes OUT/train/<sample>/ and OUT/validation/<sample>/, each with flash.png or env.png, and albedo.png, normals.png,
 roughness.png, metalness.png in the model's encoding (`channels`). A sample depends on the seed and its number alone:
 a run that was interrupted goes on where it stopped. Materials held out for validation never appear in train.
+
+With --packed N it writes packs of N training samples to OUT/ instead (see `packed`), whose photos are all called image. Several of these
+with other --first, while a training draws from what there is, make it endless: no folder has to hold all that a GPU sees.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from .generate_materials import Maps, MaterialError, is_for_validation, load_mat
 from .generate_panoramas import panorama_files
 from .generate_procedural import procedural_material
 from .generate_variations import blend, cut, each, orient, random_scale, resize, vary, with_unit_normals
+from .packed import SUFFIX, write_pack
 from .render import Material, render_flash
 from .render_environment import render_environment
 
@@ -156,6 +160,24 @@ def generate(recipe: Recipe, out: Path, first: int, count: int) -> int:
     return written
 
 
+def generate_packs(recipe: Recipe, out: Path, first: int, count: int, each: int) -> int:
+    """Write the training samples among `first` to `first + count` in packs, but for packs that are there; gives how many were written."""
+    numbers = [number for number in range(first, first + count) if not recipe.is_validation(number)]
+    written = 0
+    for start in range(0, len(numbers), each):
+        path = out / f"{numbers[start]:08d}{SUFFIX}"
+        if not path.exists():
+            chosen = numbers[start : start + each]
+            write_pack(path, [_alike(make_sample(recipe, number)[1]) for number in chosen])
+            written += len(chosen)
+    return written
+
+
+def _alike(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """With the photo by one name, whatever lit it: the samples of a pack have the same channels."""
+    return {"image" if name in ("flash", "env") else name: pixels for name, pixels in pictures.items()}
+
+
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m engine_server.train.generate", description=__doc__.split("\n")[0])
@@ -171,6 +193,7 @@ def arguments() -> argparse.ArgumentParser:
         "--environments", type=Path, help="folder of panoramas (.npy, .npz, .hdr); else procedural skies"
     )
     parser.add_argument("--validation", type=float, default=0.1, help="share of materials and samples held out (0.1)")
+    parser.add_argument("--packed", type=int, default=0, metavar="N", help="packs of N training samples instead of folders")
     return parser
 
 
@@ -180,7 +203,9 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     try:
         made = recipe(options.materials, options.environments, options.size, options.seed, options.validation)
-        print(f"{generate(made, options.out, options.first, options.count)} samples written to {options.out}")
+        span = (options.out, options.first, options.count)
+        written = generate_packs(made, *span, options.packed) if options.packed else generate(made, *span)
+        print(f"{written} samples written to {options.out}")
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

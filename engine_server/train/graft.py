@@ -26,7 +26,8 @@ from ..teamwork.inject import adapters, attach, detach
 from ..teamwork.layers import Adapter
 from .base import save_base
 from .errors import ConfigError
-from .estimate import WIDE, Teacher, read_wide
+from .estimate import Teacher
+from .wide import WIDE, read_wide
 
 FIRST, LAST = "conv_in", "conv_out"
 USUAL = r"up_blocks\.[12]\.resnets\.\d+\.(conv1|conv2|conv_shortcut)|down_blocks\.0\.resnets\.\d+\.conv[12]"
@@ -36,19 +37,26 @@ USUAL = r"up_blocks\.[12]\.resnets\.\d+\.(conv1|conv2|conv_shortcut)|down_blocks
 def grafted(teacher: Teacher, further: tuple[str, ...] = (), layers: str = USUAL, **facts: str) -> tuple[Base, TeamConfig]:
     """The teacher's base with a team on its last layer and on those that the regular expression `layers` matches.
 
-    `further` are channels that the team shall learn to take as given, too; `facts` go into the checkpoint. Raises `ConfigError`
-    if no layer matches.
+    `further` are channels that the team shall learn to take as given, too; `layers` may be empty, for none. `facts` go into the
+    checkpoint. Raises `ConfigError` if no layer matches.
     """
-    base, given = teacher.base, dict.fromkeys((teacher.given, *further))
+    base, head = teacher.base, dict(teacher.head)
+    entry = head.pop("entry", None)
+    given = dict.fromkeys((teacher.given, *teacher.others, *further))
     teammates = (*(f"{name}.in" for name in given), *(f"{name}.out" for name in teacher.wanted))
-    rank = teacher.head["weight"].shape[1]
+    rank = max(head["weight"].shape[1], 0 if entry is None else len(entry))
     config = TeamConfig(teammates, rank=rank, base_model=str(base.name), profile=base.family, **facts)
     base.network.conv_out = silent(base)
-    found = [name for name, _ in base.network.named_modules() if re.fullmatch(layers, name)]
-    if not found:
+    if entry is not None:
+        base.network.conv_in = base.network.conv_in.hub
+    found = [name for name, _ in base.network.named_modules() if re.fullmatch(layers, name)] if layers else []
+    if layers and not found:
         raise ConfigError(f"No layer of the base matches {layers}.")
-    attach(base.network, [*found, LAST], config)
-    _set_last(base, teacher.head, config.teammates.index(f"{teacher.given}.in"), teacher.wanted, config)
+    attach(base.network, [*([] if entry is None else [FIRST]), *found, LAST], config)
+    if entry is not None:
+        unheard = entry.new_zeros(len(entry), (len(teammates) - 1 - len(teacher.others)) * base.channels, 1, 1)
+        _set_first(base, torch.cat([entry, unheard], 1), 0)
+    _set_last(base, head, 0, teacher.wanted, config)
     return base, config
 
 

@@ -95,12 +95,12 @@ class Diffusion:
         return targets[self.prediction]()
 
     def _parts(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        product = self.products[level]
+        product = self.products.to(level.device)[level]
         return product.sqrt().float(), (1 - product).sqrt().float()
 
     def weight(self, level: Tensor) -> Tensor:
         """All count the same."""
-        return torch.ones(level.shape)
+        return torch.ones(level.shape, device=level.device)
 
     def timestep(self, level: Tensor) -> Tensor:
         """The level itself."""

@@ -76,13 +76,17 @@ class JointOptions:
 
 @dataclass(frozen=True)
 class EstimateOptions:
-    """`emphasis`, `sizes`, `latents` and `error` as in `TeamOptions`; `shift` is that of a fresh base's scheduler."""
+    """`emphasis`, `sizes`, `latents` and `error` as in `TeamOptions`; `shift` is that of a fresh base's scheduler.
+
+    In a share `known` of pictures, channels that a set has both as given and as wanted are given with a chance of `GIVEN`.
+    """
 
     emphasis: dict[str, float] = field(default_factory=dict)
     sizes: tuple[tuple, ...] = ()
     latents: str = ""
     error: str = "square"
     shift: float = 1.0
+    known: float = 0.0
 
 
 @dataclass(frozen=True)

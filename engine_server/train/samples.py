@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +15,10 @@ from .config import DataSet
 from .errors import ConfigError
 from .files import Sample, find_samples
 from .latents import MASK, LatentCache, Picture
+from .packed import pack_files
+
+if TYPE_CHECKING:
+    from .pool import PixelPool
 
 Tensor = torch.Tensor
 
@@ -83,6 +89,14 @@ class SampleSet:
         if sample.mask:
             whole[MASK] = self.cache[Picture(sample.mask, MASK, self.data.side)]
         return whole
+
+
+def sample_set(data: DataSet, cache: LatentCache, channels: set[str], outputs: set[str], smallest: int = 1) -> SampleSet | PixelPool:
+    """A data set of single pictures or of packs, as its folder holds them; see both classes for what is raised."""
+    from .pool import PixelPool
+
+    kind, source = (PixelPool, cache.base) if pack_files(Path(data.folder)) else (SampleSet, cache)
+    return kind(data, source, channels, outputs, smallest)
 
 
 def shares(sets: Sequence[SampleSet]) -> np.ndarray:

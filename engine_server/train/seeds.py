@@ -24,6 +24,13 @@ def seeds(seed: int, number: int, stream: int = 0) -> Seeds:
     return Seeds(choices, torch.Generator().manual_seed(int(choices.integers(2**62))))
 
 
+def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """A generator for a device: the same one on the CPU, else one whose seed it gives, for noise too large to be brought there."""
+    if device.type == "cpu":
+        return generator
+    return torch.Generator(device).manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+
+
 def seed_everything(seed: int, number: int) -> None:
     """Set Python's, NumPy's and torch's own generators, which a network may draw from (dropout), for one batch."""
     value = int(np.random.default_rng([seed, 2, number]).integers(2**32))

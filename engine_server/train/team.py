@@ -20,11 +20,12 @@ from .estimate import EstimateStage, Teacher
 from .latents import LatentCache
 from .objectives import objective_for
 from .measure import emphasised, mean_error, pixel_measure
-from .options import TeamOptions, options_of
+from .options import options_of
 from .precision import mixed_precision
 from .ranks import Ranks
-from .samples import Batch, SampleSet, shares
-from .seeds import Seeds, seeds
+from .pool import PixelPool
+from .samples import Batch, SampleSet, sample_set, shares
+from .seeds import Seeds, on_device, seeds
 from .show import forget, show
 
 Tensor = torch.Tensor
@@ -137,9 +138,9 @@ class TeamStage:
                 limit = f" of at most {largest * self.base.factor}" if largest else ""
                 raise ConfigError(f"crop is {crop}; {self.base.name} takes multiples of {multiple} pixels{limit}.")
 
-    def _sets(self, sets: tuple[DataSet, ...], cache: LatentCache) -> list[SampleSet]:
+    def _sets(self, sets: tuple[DataSet, ...], cache: LatentCache) -> list[SampleSet | PixelPool]:
         channels, smallest = {*self.team.inputs, *self.team.outputs}, min(crop for crop, _ in self.sizes)
-        return [SampleSet(data, cache, channels, set(self.team.outputs), smallest) for data in sets]
+        return [sample_set(data, cache, channels, set(self.team.outputs), smallest) for data in sets]
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """The adapters'."""
@@ -167,7 +168,7 @@ class TeamStage:
                 losses.append(float(self._loss(chosen, seeds(self.config.seed, number, stream=1), keep=1.0)))
         return sum(losses) / len(losses)
 
-    def _loss(self, chosen: SampleSet, streams: Seeds, keep: float) -> Tensor:
+    def _loss(self, chosen: SampleSet | PixelPool, streams: Seeds, keep: float) -> Tensor:
         crop, count = self.sizes[streams.choices.integers(len(self.sizes))]
         batch = chosen.draw(count, crop // self.base.factor, streams.choices)
         given, wanted = choose(chosen.data, batch.names, self.team, streams.choices, keep)
@@ -181,23 +182,25 @@ class TeamStage:
         order = tuple(i for i, name in enumerate(self.team.teammates) if name in active)
         names = [self.team.teammates[i] for i in order]
         clean = torch.stack([batch.latents[name.rpartition(".")[0]] for name in names])
-        is_wanted = torch.tensor([name.endswith(".out") for name in names])
+        is_wanted = torch.tensor([name.endswith(".out") for name in names]).to(clean.device)
         level, noise = self._noise(clean, generator, self.options.start_share if given else 0.0)
         spread = level[:, None, None, None]
         rows = torch.where(is_wanted[:, None, None, None, None], self.objective.noised(clean, noise, spread), clean)
         answer = self._predict(rows, self.objective.timestep(level), order)[is_wanted.to(self.base.device)].float()
         target = self.objective.target(clean, noise, spread)[is_wanted]
-        pixels = (1.0 if batch.weight is None else batch.weight) * self.measure * self.objective.weight(level)[:, None, None, None]
+        counts = self.measure.to(level.device) * self.objective.weight(level)[:, None, None, None]
+        pixels = counts if batch.weight is None else batch.weight * counts
         square = (answer - target.to(answer.device)).square() * pixels.to(answer.device)
         scale = emphasised([n.removesuffix(".out") for n in names if n.endswith(".out")], self.options.emphasis)
         return mean_error(square, scale.to(answer.device), self.options.error)
 
     def _noise(self, clean: Tensor, generator: torch.Generator, start_share: float) -> tuple[Tensor, Tensor]:
-        """A noise level for each image, and noise for every row, drawn on the CPU so that they are the same everywhere."""
-        level, highest = self.objective.draw(clean.shape[1], start_share, generator)
-        noise = torch.randn(clean.shape, generator=generator)
+        """A noise level for each image, and noise for every row, where the latents are: on the CPU they are the same everywhere."""
+        level, highest = (drawn.to(clean.device) for drawn in self.objective.draw(clean.shape[1], start_share, generator))
+        generator = on_device(generator, clean.device)
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         if strength := self.options.offset_noise:
-            noise += strength * torch.randn(*clean.shape[:3], 1, 1, generator=generator)
+            noise += strength * torch.randn(*clean.shape[:3], 1, 1, generator=generator, device=clean.device)
         return level, torch.where(highest[:, None, None, None], 0.0, noise) if self.options.zero_start else noise
 
     def _predict(self, rows: Tensor, timestep: Tensor, order: tuple[int, ...]) -> Tensor:

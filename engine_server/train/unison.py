@@ -16,46 +16,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDIMScheduler
-from safetensors.torch import save_file
 from torch import nn
 
 from ..diffusion.base import Base
 from ..teamwork.asked import HOLLOW
-from ..whole import whole_file
 from .base import save_base, trainable_base
 from .config import TrainConfig
-from .errors import ConfigError
-from .estimate import WIDE, answers_of, read_wide, widened, with_layers
+from .estimate import GIVEN, answers_of
 from .holes import random_hole
 from .latents import LatentCache
 from .measure import emphasised, pixel_measure
 from .objectives import Diffusion
 from .options import options_of
 from .ranks import Ranks
-from .samples import Batch, SampleSet, shares
-from .seeds import seeds
+from .samples import Batch, sample_set, shares
+from .seeds import on_device, seeds
+from .wide import WIDE, read_wide, take_wide, widened, with_entry, with_layers, write_wide
 
 Tensor = torch.Tensor
 LARGEST = 6.0
 """What a timestep counts at most."""
-HUB_KNOWN, GIVEN = 0.8, 0.35
-"""How often the hub is known outside a hole, and a channel given where channels are given at all."""
-
-
-class WideEntry(nn.Module):
-    """A first layer for the latents of all teammates, side by side: B x (teammates C) x h x w to B x features x h x w."""
-
-    def __init__(self, hub: nn.Conv2d, count: int, place: int) -> None:
-        """`hub` is the base's own first layer; `place` the hub's among the `count` teammates."""
-        super().__init__()
-        self.hub, self.place = hub, place
-        self.all = nn.Conv2d(count * hub.in_channels, hub.out_channels, 1, bias=False)
-        nn.init.normal_(self.all.weight, std=0.02)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """The sum of what the hub's latents give by its own layer, and what all give by theirs."""
-        own = rows.unflatten(1, (-1, self.hub.in_channels))[:, self.place]
-        return self.hub(own) + self.all(rows)
+HUB_KNOWN = 0.8
+"""How often the hub is known outside a hole."""
 
 
 def broadened(base: Base, teammates: tuple[str, ...], hub: str) -> nn.Conv2d:
@@ -63,7 +45,7 @@ def broadened(base: Base, teammates: tuple[str, ...], hub: str) -> nn.Conv2d:
     network = base.network
     wide = widened(base, sum(name.endswith(".out") for name in teammates), "unison")
     narrow, network.conv_out = network.conv_out, wide
-    network.conv_in = WideEntry(network.conv_in, len(teammates), teammates.index(hub)).to(base.device)
+    with_entry(base, len(teammates), teammates.index(hub))
     return narrow
 
 
@@ -81,8 +63,8 @@ def clean_scheduler() -> DDIMScheduler:
 
 @dataclass(frozen=True)
 class Draft:
-    """A batch before it is seen: latents by channel, who is at work on each picture, holes B x 1 x h x w (1 in a hole, and everywhere
-    in a picture without a mask), and the timesteps B x 1 x 1 x 1."""
+    """A batch before it is seen, on one device: latents by channel, who is at work on each picture, holes B x 1 x h x w (1 in a hole,
+    and everywhere in a picture without a mask), and the timesteps B x 1 x 1 x 1."""
 
     latents: dict[str, Tensor]
     roles: list[set[str]]
@@ -91,7 +73,7 @@ class Draft:
 
     def at_work(self, name: str) -> Tensor:
         """On which pictures a teammate is, B x 1 x 1 x 1."""
-        return torch.tensor([name in roles for roles in self.roles])[:, None, None, None]
+        return torch.tensor([name in roles for roles in self.roles]).to(self.holes.device)[:, None, None, None]
 
 
 def _holes(roles: list[set[str]], side: tuple[int, int], random: np.random.Generator) -> Tensor:
@@ -110,10 +92,10 @@ class UnisonStage:
         self.channels = sorted({name.rpartition(".")[0] for name in self.teammates} - {"mask"})
         self.base = trainable_base(config, 1.0, str(ranks.device))
         self.hub = self.options.hub.removesuffix(".out")
-        self.measure = pixel_measure(self.base).sqrt()
+        self.measure = pixel_measure(self.base).sqrt().to(self.base.device)
         self.narrow = broadened(self.base, self.teammates, self.options.hub)
         self.base.template = clean_scheduler()
-        self.objective = Diffusion(self.base.template.alphas_cumprod, "sample")
+        self.objective = Diffusion(self.base.template.alphas_cumprod.to(self.base.device), "sample")
         self._take_up(Path(config.base) / WIDE)
         self.base.network.requires_grad_(True).train().to(memory_format=torch.channels_last)
         side = 4 * self.base.multiple
@@ -122,7 +104,7 @@ class UnisonStage:
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
         cache = LatentCache(self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say)
         smallest = min(crop for crop, _ in self.sizes)
-        self.sets = [SampleSet(data, cache, set(self.channels), set(self.channels), smallest) for data in config.data]
+        self.sets = [sample_set(data, cache, set(self.channels), set(self.channels), smallest) for data in config.data]
         ranks.first_alone(lambda: cache.fill([p for s in self.sets for p in s.pictures]))
         cache.open()
         self.weights = shares(self.sets)
@@ -133,8 +115,7 @@ class UnisonStage:
             return
         facts, weights = read_wide(found)
         if facts.get("teammates", "") == ",".join(self.teammates):
-            self.base.network.conv_in.all.load_state_dict({"weight": weights.pop("entry")})
-            self.base.network.conv_out.load_state_dict(weights)
+            take_wide(self.base.network, weights)
 
     def parameters(self) -> list[nn.Parameter]:
         """The network's, its wide layers among them."""
@@ -152,15 +133,18 @@ class UnisonStage:
     def loss_of(self, batch: Batch, roles: list[set[str]], random: np.random.Generator, generator: torch.Generator) -> Tensor:
         """Mean squared error of the clean latents of the wanted channels, weighed by timestep, by channel, by
         the latents' measure, by pixel and by holes; `roles` are the teammates at work on each picture."""
-        first = next(iter(batch.latents.values()))
+        device = self.base.device
+        latents = {name: clean.to(device) for name, clean in batch.latents.items()}
+        first = next(iter(latents.values()))
         level, _ = self.objective.draw(len(first), self.options.start_share, generator)
-        made = Draft(batch.latents, roles, _holes(roles, first.shape[-2:], random), level[:, None, None, None])
-        noise = {n: torch.randn(first.shape, generator=generator) for n in self.outputs}
+        made = Draft(latents, roles, _holes(roles, first.shape[-2:], random).to(device), level.to(device)[:, None, None, None])
+        generator = on_device(generator, device)
+        noise = {n: torch.randn(first.shape, generator=generator, device=device) for n in self.outputs}
         rows = [torch.where(made.at_work(n), self._row(n, made, noise), 0.0) for n in self.teammates]
-        answers = self._answers(torch.cat(rows, 1), level).cpu().unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
+        answers = self._answers(torch.cat(rows, 1), level).unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
         errors = [self._error(n, answer, made) for n, answer in zip(self.outputs, answers, strict=True)]
-        scale = emphasised([n.removesuffix(".out") for n in self.outputs], self.options.emphasis)
-        pixels = 1.0 if batch.weight is None else batch.weight
+        scale = emphasised([n.removesuffix(".out") for n in self.outputs], self.options.emphasis).to(device)
+        pixels = 1.0 if batch.weight is None else batch.weight.to(device)
         return (torch.stack(errors) * pixels * scale).mean()
 
     def _error(self, name: str, answer: Tensor, made: Draft) -> Tensor:
@@ -192,7 +176,7 @@ class UnisonStage:
 
     @torch.no_grad()
     def _encoded(self, pixels: Tensor) -> Tensor:
-        return self.base.encode(pixels.to(self.base.device)).float().cpu()
+        return self.base.encode(pixels.to(self.base.device)).float()
 
     def _roles(self, has: set[str], random: np.random.Generator) -> set[str]:
         """The teammates at work on one picture with these channels; the hub is always one of them."""
@@ -214,9 +198,6 @@ class UnisonStage:
     def save(self, folder: Path) -> None:
         """The base in diffusers layout with its own first and last layer, and the wide ones beside it."""
         network = self.base.network
-        wide = {name: value.contiguous() for name, value in network.conv_out.state_dict().items()}
-        wide["entry"] = network.conv_in.all.weight.detach().contiguous()
         with with_layers(network, conv_in=network.conv_in.hub, conv_out=self.narrow):
             save_base(self.base, folder)
-        with whole_file(folder / WIDE) as partial:
-            save_file(wide, partial, metadata={"teammates": ",".join(self.teammates), "hub": self.options.hub})
+        write_wide(folder / WIDE, network, {"teammates": ",".join(self.teammates), "hub": self.options.hub})

@@ -22,7 +22,7 @@ from engine_server.train.team import RANK, stage_for
 from .tiny import tiny_base
 from .training import ROOT, team_config, write_config, write_samples
 
-RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").glob("*/*.toml"))
+RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").glob("*.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ rename = {{ flash = "image" }}
     assert np.isfinite(team.run({"image": photo}, "albedo", steps=2)["albedo"]).all()
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_the_bundled_recipes_are_whole_and_keep_their_own_numbers(recipe):
     config = load_config(recipe)
     assert config.accumulate == 1

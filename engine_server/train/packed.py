@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Samples packed many to a file, as a GPU wants them: it takes more pictures in a second than can be read one by one.
+
+    python -m engine_server.train.packed --data data/scenes/train --out data/scenes_packed
+
+makes packs of a folder of samples; `engine_server.train.generate --packed N` writes its samples so from the start. A pack is a
+safetensors file: for each channel N x C x H x W uint8 in the model's encoding, C = 3, or 1 where all components are one. A training
+data set whose folder holds packs is drawn from on the device of the training, and takes up packs that are written while it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..whole import whole_file
+from .errors import ConfigError
+
+Tensor = torch.Tensor
+SUFFIX = ".safetensors"
+EACH = 32
+
+
+def pack_files(folder: Path) -> list[Path]:
+    """The packs of a folder, by name."""
+    return sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+
+
+def as_rows(picture: np.ndarray) -> Tensor:
+    """H x W or H x W x C uint8 as C x H x W; C is 1 where all components are the same."""
+    rows = torch.from_numpy(np.atleast_3d(picture).transpose(2, 0, 1).copy())
+    return rows[:1] if bool((rows == rows[:1]).all()) else rows
+
+
+def write_pack(path: Path, samples: Sequence[dict[str, np.ndarray]]) -> None:
+    """Write samples of one size and with the same channels, each `{channel: uint8 pixels}`; the file appears whole or not at all."""
+    packed = {}
+    for name in samples[0]:
+        rows = [as_rows(sample[name]) for sample in samples]
+        widest = max(len(row) for row in rows)
+        packed[name] = torch.stack([row.expand(widest, -1, -1) for row in rows])
+    with whole_file(path) as partial:
+        save_file(packed, partial)
+
+
+def read_pack(path: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """`{channel: N x C x H x W uint8}`. Raises `ConfigError` naming a file that is no pack."""
+    try:
+        pack = load_file(path, str(device))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no pack of samples ({error}).") from error
+    shapes = {(len(rows), *rows.shape[2:]) for rows in pack.values() if rows.ndim == 4 and rows.dtype == torch.uint8}
+    if len(shapes) != 1 or any(rows.ndim != 4 or rows.dtype != torch.uint8 for rows in pack.values()):
+        raise ConfigError(f"{path} is no pack of samples: expected N x C x H x W of bytes, N, H and W the same for all channels.")
+    return pack
+
+
+def pack_folder(data: Path, out: Path, each: int = EACH) -> int:
+    """Packs of `each` samples of a folder of <sample>/<channel>.png; gives how many samples there are.
+
+    Raises `ConfigError` for a folder without samples, or with samples that differ in their channels or sizes.
+    """
+    from .config import DataSet
+    from .files import find_samples, load_picture
+
+    names = {path.stem for path in data.glob("*/*.png")}
+    samples = find_samples(DataSet(str(data)), names)
+    told = {tuple(sample.channels) for sample in samples}
+    if len(told) != 1:
+        raise ConfigError(f"The samples of {data} differ in their channels; pack those with the same ones apart.")
+    for first in range(0, len(samples), each):
+        chosen = [{n: _bytes(load_picture(f[0], n)) for n, f in s.channels.items()} for s in samples[first : first + each]]
+        if len({picture.shape for sample in chosen for picture in sample.values()}) != 1:
+            raise ConfigError(f"The samples of {data} differ in their sizes; pack those of one size apart.")
+        write_pack(out / f"{first:06d}{SUFFIX}", chosen)
+    return len(samples)
+
+
+def _bytes(encoded: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(encoded, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m engine_server.train.packed", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of <sample>/<channel>.png")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the packs")
+    parser.add_argument("--each", type=int, default=EACH, help=f"samples in a pack ({EACH})")
+    args = parser.parse_args()
+    print(f"{pack_folder(args.data, args.out, args.each)} samples packed into {args.out}")
+
+
+if __name__ == "__main__":
+    main()
