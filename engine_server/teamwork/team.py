@@ -148,7 +148,7 @@ class Team:
 
     def _averaged(self, images: Pictures, wanted: list[str], settings: Settings) -> Answer:
         """The mean answer over several views of the images, one step each; the views count as steps."""
-        seen, on_step = views(self.turns, self.shifts, self.base.multiple), settings.on_step
+        seen, on_step = views(self.turns, self.shifts, self.base.factor), settings.on_step
 
         def answer(pictures: Pictures, view: int) -> Answer:
             report = on_step and (lambda done, total, preview: on_step(view * total + done, len(seen) * total, preview))

@@ -33,13 +33,13 @@ class View:
     right: int = 0
 
 
-def views(turns: int, shifts: int, patch: int) -> list[View]:
+def views(turns: int, shifts: int, factor: int) -> list[View]:
     """The views that an answer is averaged over: as many as the larger of both numbers (1 to 4); each goes round in its own list.
 
-    The shifts are an eighth of a patch of `patch` pixels to each side, so that a patch's edges, and those of its two cells
-    a side, come to lie between those of the opposite shift.
+    The shifts are a quarter of a latent cell of `factor` pixels to each side, so that the cells' edges come to lie between those of
+    the opposite shift, and with them those of patches.
     """
-    step = max(patch // 8, 1) if shifts > 1 else 0
+    step = max(factor // 4, 1) if shifts > 1 else 0
     corners = CORNERS[:shifts]
     return [View(QUARTERS[i % turns], *(step * n for n in corners[i % shifts])) for i in range(max(turns, shifts))]
 

@@ -242,7 +242,7 @@ def test_an_answer_is_averaged_over_shifts_and_views_count_as_steps(sd3, adapter
 
     team = load_team(sd3, adapter)
     team.zero_start = True
-    step = max(team.base.multiple // 8, 1)
+    step = max(team.base.factor // 4, 1)
     apart = [
         shifted(team.run(shifted({"image": photo}, n, n), ["albedo"], steps=1), -n, -n)["albedo"] for n in (-step, step)
     ]
@@ -255,5 +255,5 @@ def test_an_answer_is_averaged_over_shifts_and_views_count_as_steps(sd3, adapter
 def test_views_go_round_turns_and_shifts():
     from engine_server.teamwork.views import View, views
 
-    assert views(1, 1, 16) == [View()]
-    assert views(2, 4, 16) == [View(0, -2, -2), View(2, 2, 2), View(0, -2, 2), View(2, 2, -2)]
+    assert views(1, 1, 8) == [View()]
+    assert views(2, 4, 8) == [View(0, -2, -2), View(2, 2, 2), View(0, -2, 2), View(2, 2, -2)]

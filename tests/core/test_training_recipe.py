@@ -22,7 +22,7 @@ from engine_server.train.team import RANK, stage_for
 from .tiny import tiny_base
 from .training import ROOT, team_config, write_config, write_samples
 
-RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").glob("*.toml"))
+RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").rglob("*.toml"))
 
 
 @pytest.fixture(scope="module")
