@@ -22,6 +22,7 @@ import zmq
 from blender_addon.wire import ENDS, Cancelled, Client, Message, Progress, Result, Submit
 
 from ._engine import Engine, engine
+from ._patient import patient_team
 from .wire import Figure, at_most, parts, picture, report
 
 PREVIEWS_GOAL = 5.0
@@ -36,10 +37,11 @@ def main(argv: list[str]) -> int:
 
 def measured(options: argparse.Namespace) -> Iterator[Figure]:
     """All figures, as they come."""
-    yield from previews(options)
-    with engine("--warm") as running:
-        yield from foretold(running, options)
-        yield from cancels(running, options)
+    with patient_team():
+        yield from previews(options)
+        with engine("--warm") as running:
+            yield from foretold(running, options)
+            yield from cancels(running, options)
 
 
 def parser() -> argparse.ArgumentParser:

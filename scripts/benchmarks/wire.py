@@ -25,6 +25,7 @@ from blender_addon.wire import ChannelImage, Client, Submit
 
 from . import _echoes
 from ._engine import Engine, engine
+from ._patient import PATIENT, patient_team
 
 SIZES = {"1K": (1024, 1024), "4K": (2160, 3840)}
 PARTS = ("albedo", "normals", "roughness", "metalness")
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
 def measured(options: argparse.Namespace) -> Iterator[Figure]:
     """All figures, as they come."""
     yield from starts(min(options.repeats, STARTS))
-    with engine("--warm") as running:
+    with patient_team(), engine("--warm") as running:
         yield from transports(running, options)
         yield from answers(running, options)
         if options.job_repeats:
@@ -147,11 +148,11 @@ def through(running: Engine) -> Iterator[_echoes.Echo]:
 
 def job(task: str, image: np.ndarray, outputs: tuple[str, ...] = (), **options: float) -> Submit:
     """A job on an image."""
-    return Submit(uuid.uuid4().hex, task, "nano", {"image": ChannelImage(image, "scene-linear")}, outputs, options)
+    return Submit(uuid.uuid4().hex, task, PATIENT, {"image": ChannelImage(image, "scene-linear")}, outputs, options)
 
 
 def parts(image: np.ndarray, steps: int) -> Submit:
-    """A job of many steps: the bundled team for scenes takes any number of them."""
+    """A job of many steps, for an engine with the `patient_team`."""
     return job("decompose", image, PARTS, steps=steps)
 
 
@@ -204,7 +205,7 @@ def answers(running: Engine, options: argparse.Namespace) -> Iterator[Figure]:
 
 @contextmanager
 def busy(running: Engine, image: np.ndarray) -> Iterator[None]:
-    """A job of the bundled team that computes for as long as the block lasts."""
+    """A job that computes for as long as the block lasts."""
     with running.client(timeout=30.0) as client:
         long = parts(image, 1000)
         client.submit(long)
@@ -216,7 +217,7 @@ def busy(running: Engine, image: np.ndarray) -> Iterator[None]:
 
 
 def overhead(running: Engine, options: argparse.Namespace) -> Iterator[Figure]:
-    """Whole jobs with the bundled team: of each, what its network has not computed, previews and news counting as such."""
+    """Whole jobs with the bundled team's network: of each, what its network has not computed, previews and news counting as such."""
     image = picture(options.job_side, options.job_side)
     with running.client(timeout=30.0) as client:
         for steps, goal in ((options.job_steps, 5.0), (1, None)):
