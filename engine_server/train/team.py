@@ -21,9 +21,9 @@ from .latents import LatentCache
 from .objectives import objective_for
 from .measure import emphasised, mean_error, pixel_measure
 from .options import options_of
+from .pool import PixelPool
 from .precision import mixed_precision
 from .ranks import Ranks
-from .pool import PixelPool
 from .samples import Batch, SampleSet, sample_set, shares
 from .seeds import Seeds, on_device, seeds
 from .show import forget, show
