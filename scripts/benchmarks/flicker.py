@@ -28,7 +28,7 @@ COLOURS = {"Combined": "image", "Neural Image": "image", "Neural Albedo": "albed
 SHOWN = (*COLOURS, "Neural Normal")
 LIT = ("Combined", "Neural Image")
 MANY = 4
-"""Steps with which a model starts from noise, whatever it does by default."""
+"""Steps with which a model starts from noise, whatever it does by default; one that was trained for fewer takes those."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Way:
 
 
 WAYS = (
-    Way("a seed for each frame, 4 steps", steps=MANY, seeds=True),
-    Way("one seed, 4 steps", steps=MANY),
+    Way("a seed for each frame, up to 4 steps", steps=MANY, seeds=True),
+    Way("one seed, up to 4 steps", steps=MANY),
     Way("one seed, the model's steps"),
     Way("and half of the frame before", reuse=0.5),
     Way("and 0.8 of the frame before", reuse=0.8),
