@@ -179,7 +179,7 @@ def _oiio() -> Any:
 def read_passes(path: Path) -> dict[str, np.ndarray]:
     """The passes of a multilayer EXR: 'Composite' for the compositor's result, else the pass's name.
 
-    Components come in the order R G B A, X Y Z or V.
+    Components come in the order R G B A, X Y Z W or V.
     """
     oiio = _oiio()
     source, planes, part = oiio.ImageInput.open(str(path)), {}, 0
@@ -192,7 +192,7 @@ def read_passes(path: Path) -> dict[str, np.ndarray]:
             planes.setdefault("Composite" if layer == "Composite" else name, {})[component] = pixels[..., index]
         part += 1
     source.close()
-    return {name: np.stack([parts[c] for c in "RGBAXYZV" if c in parts], -1) for name, parts in planes.items()}
+    return {name: np.stack([parts[c] for c in "RGBAXYZWV" if c in parts], -1) for name, parts in planes.items()}
 
 
 def diffuse_light(passes: dict[str, np.ndarray]) -> np.ndarray:

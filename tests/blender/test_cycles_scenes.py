@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from blender_addon import motion
 from engine_server import channels, colour
 from engine_server.train.generate_materials import is_for_validation
+from scripts.benchmarks import flicker
 from scripts.cycles import generate_scenes, objects, planes, rendering, scene, shaders, truth
 from scripts.cycles.preview import render_material_preview
 
@@ -262,3 +264,13 @@ def test_a_preview_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no nodes"):
         render_material_preview(None, tmp_path / "none.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_motion_vectors_lead_back_and_on():
+    """A frame's points lie where its vectors say in the frame before, and that one's vectors lead on to them."""
+    moving = flicker.scene_of(128, 2)
+    moving.render.engine, moving.cycles.samples = "CYCLES", 1
+    moving.view_layers[0].use_pass_vector = True
+    before, now = (passes["Vector"] for passes in rendering.render_animation(moving))
+    assert now.shape == (128, 128, 4) and np.abs(now[..., 0]).mean() > 1.0
+    assert motion.visible(now, before).mean() > 0.9
