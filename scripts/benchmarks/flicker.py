@@ -63,7 +63,7 @@ class Row:
     def line(self) -> str:
         """As a row of the table."""
         error = "" if self.error is None else f"{self.error:9.4f}"
-        return f"{self.way:34}{self.shown:15}{self.flicker:9.4f}{error}"
+        return f"{self.way:42}{self.shown:15}{self.flicker:9.4f}{error}"
 
 
 def displayed(passes: dict[str, np.ndarray], name: str) -> np.ndarray:
