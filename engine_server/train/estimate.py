@@ -25,10 +25,10 @@ from .errors import ConfigError
 from .latents import LatentCache
 from .measure import emphasised, mean_error, pixel_measure
 from .options import options_of
-from .pool import PixelPool
 from .ranks import Ranks
-from .samples import Batch, SampleSet, sample_set, shares
+from .samples import Batch
 from .seeds import seeds
+from .sets import Samples, sample_set, shares
 from .wide import WIDE, WideEntry, read_wide, take_wide, widened, with_entry, with_layers, write_wide
 
 Tensor = torch.Tensor
@@ -115,7 +115,7 @@ class EstimateStage:
         hub = sets[0].given[0]
         return [hub, *sorted({name for data in sets for name in data.given} - {hub})]
 
-    def _set(self, data: DataSet, cache: LatentCache) -> SampleSet | PixelPool:
+    def _set(self, data: DataSet, cache: LatentCache) -> Samples:
         names = {*data.given, *data.wanted}
         return sample_set(data, cache, names, set(data.wanted), min(crop for crop, _ in self.sizes))
 

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +12,6 @@ from .config import DataSet
 from .errors import ConfigError
 from .files import Sample, find_samples
 from .latents import MASK, LatentCache, Picture
-from .packed import pack_files
-
-if TYPE_CHECKING:
-    from .pool import PixelPool
 
 Tensor = torch.Tensor
 
@@ -89,20 +82,6 @@ class SampleSet:
         if sample.mask:
             whole[MASK] = self.cache[Picture(sample.mask, MASK, self.data.side)]
         return whole
-
-
-def sample_set(data: DataSet, cache: LatentCache, channels: set[str], outputs: set[str], smallest: int = 1) -> SampleSet | PixelPool:
-    """A data set of single pictures or of packs, as its folder holds them; see both classes for what is raised."""
-    from .pool import PixelPool
-
-    kind, source = (PixelPool, cache.base) if pack_files(Path(data.folder)) else (SampleSet, cache)
-    return kind(data, source, channels, outputs, smallest)
-
-
-def shares(sets: Sequence[SampleSet]) -> np.ndarray:
-    """How often each of the data sets is drawn, as its weight says; 1 in all."""
-    weights = np.array([each.data.weight for each in sets])
-    return weights / weights.sum()
 
 
 def _crop(whole: dict[str, Tensor], side: int, random: np.random.Generator) -> dict[str, Tensor]:

@@ -21,11 +21,11 @@ from .latents import LatentCache
 from .objectives import objective_for
 from .measure import emphasised, mean_error, pixel_measure
 from .options import options_of
-from .pool import PixelPool
 from .precision import mixed_precision
 from .ranks import Ranks
-from .samples import Batch, SampleSet, sample_set, shares
+from .samples import Batch
 from .seeds import Seeds, on_device, seeds
+from .sets import Samples, sample_set, shares
 from .show import forget, show
 
 Tensor = torch.Tensor
@@ -138,7 +138,7 @@ class TeamStage:
                 limit = f" of at most {largest * self.base.factor}" if largest else ""
                 raise ConfigError(f"crop is {crop}; {self.base.name} takes multiples of {multiple} pixels{limit}.")
 
-    def _sets(self, sets: tuple[DataSet, ...], cache: LatentCache) -> list[SampleSet | PixelPool]:
+    def _sets(self, sets: tuple[DataSet, ...], cache: LatentCache) -> list[Samples]:
         channels, smallest = {*self.team.inputs, *self.team.outputs}, min(crop for crop, _ in self.sizes)
         return [sample_set(data, cache, channels, set(self.team.outputs), smallest) for data in sets]
 
@@ -168,7 +168,7 @@ class TeamStage:
                 losses.append(float(self._loss(chosen, seeds(self.config.seed, number, stream=1), keep=1.0)))
         return sum(losses) / len(losses)
 
-    def _loss(self, chosen: SampleSet | PixelPool, streams: Seeds, keep: float) -> Tensor:
+    def _loss(self, chosen: Samples, streams: Seeds, keep: float) -> Tensor:
         crop, count = self.sizes[streams.choices.integers(len(self.sizes))]
         batch = chosen.draw(count, crop // self.base.factor, streams.choices)
         given, wanted = choose(chosen.data, batch.names, self.team, streams.choices, keep)

@@ -29,8 +29,9 @@ from .measure import emphasised, pixel_measure
 from .objectives import Diffusion
 from .options import options_of
 from .ranks import Ranks
-from .samples import Batch, sample_set, shares
+from .samples import Batch
 from .seeds import on_device, seeds
+from .sets import sample_set, shares
 from .wide import WIDE, read_wide, take_wide, widened, with_entry, with_layers, write_wide
 
 Tensor = torch.Tensor

@@ -23,7 +23,8 @@ from engine_server.train.graft import grafted
 from engine_server.train.latents import LatentCache
 from engine_server.train.packed import pack_files, pack_folder, read_pack, write_pack
 from engine_server.train.pool import PixelPool
-from engine_server.train.samples import Batch, SampleSet, sample_set
+from engine_server.train.samples import Batch, SampleSet
+from engine_server.train.sets import sample_set
 from engine_server.train.team import stage_for
 
 from .training import ROOT, flow_unet, losses_of, team_config, train, write_samples
