@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -56,7 +57,8 @@ for each in (side, 32):
 def limited(model, side: int, room: int, *outputs: str) -> list[str]:
     """What a process says that runs a job of that size with so many MiB to spare, and a small one after it."""
     command = [sys.executable, "-c", LIMITED, str(model), str(side), str(room * MIB), *outputs]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    alone = os.environ | {"OMP_NUM_THREADS": "1"}  # a thread that finds no memory to start in ends the whole process
+    ended = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False, timeout=300)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.splitlines()
 
