@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from ..whole import whole_file
 from .errors import ConfigError
+from .generate_camera import to_bytes
 
 Tensor = torch.Tensor
 SUFFIX = ".safetensors"
@@ -75,15 +76,11 @@ def pack_folder(data: Path, out: Path, each: int = EACH) -> int:
     if len(told) != 1:
         raise ConfigError(f"The samples of {data} differ in their channels; pack those with the same ones apart.")
     for first in range(0, len(samples), each):
-        chosen = [{n: _bytes(load_picture(f[0], n)) for n, f in s.channels.items()} for s in samples[first : first + each]]
+        chosen = [{n: to_bytes(load_picture(f[0], n)) for n, f in s.channels.items()} for s in samples[first : first + each]]
         if len({picture.shape for sample in chosen for picture in sample.values()}) != 1:
             raise ConfigError(f"The samples of {data} differ in their sizes; pack those of one size apart.")
         write_pack(out / f"{first:06d}{SUFFIX}", chosen)
     return len(samples)
-
-
-def _bytes(encoded: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(encoded, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def main() -> None:

@@ -39,10 +39,9 @@ class WideEntry(nn.Module):
         return self.hub(own) + self.all(rows)
 
 
-def with_entry(base: Base, count: int, place: int) -> WideEntry:
+def with_entry(base: Base, count: int, place: int) -> None:
     """Put a fresh wide first layer onto a base, around its own."""
     base.network.conv_in = WideEntry(base.network.conv_in, count, place).to(base.device)
-    return base.network.conv_in
 
 
 def widened(base: Base, count: int, stage: str = "estimate") -> nn.Conv2d:
