@@ -28,7 +28,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("window_output"), metavar="DIR", help=out)
     folder = "where the Debians are kept (.chroots)"
     parser.add_argument("--folder", type=Path, default=ROOT / ".chroots", metavar="DIR", help=folder)
-    parts = "only these parts, with commas: panels, jobs, view, languages, render, failing, quitting"
+    parts = "only these parts, with commas: panels, jobs, view, languages, render, failing, quitting, command_line"
     parser.add_argument("--only", default="", metavar="NAMES", help=parts)
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ export PYTHONPATH="{root}" OMP_NUM_THREADS=1
 exec chroot /{outside} "{python}" "$@"
 """
 BLENDER = 'openbox & exec blender --factory-startup --window-geometry 0 0 {width} {height} --python "{script}" -- "{job}"'
+INSIDE = ROOT / "scripts" / "window" / "inside"
+COMMAND_LINE = "command_line"
 
 
 @dataclass
@@ -47,15 +50,18 @@ class Visit:
 def visit(system: System, root: Path, python: Path, out: Path, only: str = "") -> Visit:
     """Run this system's Blender through all parts, or those that `only` names. Raises `SetupError`."""
     out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("*.png"):
+    for old in (*out.glob("*.png"), *out.glob("*.log")):
         old.unlink()
     with tempfile.TemporaryDirectory(prefix="tw-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         shared = Path(folder)
-        job = _prepare(shared, python, out, only)
+        job, names = _prepare(shared, python, out, only), [name for name in only.split(",") if name]
+        done = Visit(f"Blender {system.blender} ({system.suite})", out)
         with mounted(root, (shared, out, ROOT)):
-            status = _blender(root, shared, job, out / "blender.log")
-            alone = _engine_has_ended(shared / "home")
-        return _read(system, shared, out, status, alone, python)
+            if names != [COMMAND_LINE]:
+                _window(done, root, shared, job, python)
+            if not names or COMMAND_LINE in names:
+                _command_line(done, root, shared, job, python)
+        return done
 
 
 def _prepare(shared: Path, python: Path, out: Path, only: str) -> Path:
@@ -72,6 +78,7 @@ def _prepare(shared: Path, python: Path, out: Path, only: str) -> Path:
         "out": str(out),
         "report": str(shared / "report.json"),
         "frames": str(shared / "frames"),
+        "blend": str(shared / "moving.blend"),
         "only": only,
     }
     path = shared / "job.json"
@@ -100,21 +107,46 @@ def _call(command: list[str]) -> str:
     return ran.stdout
 
 
-def _blender(root: Path, shared: Path, job: Path, log: Path) -> int:
-    """Start it on a screen of its own; gives its exit status, 124 if it had to be ended."""
+def _window(done: Visit, root: Path, shared: Path, job: Path, python: Path) -> None:
+    """Start it on a screen of its own, and read what its script has seen."""
     width, height = SCREEN.split("x")
-    script = ROOT / "scripts" / "window" / "inside" / "main.py"
-    inside = BLENDER.format(width=width, height=height, script=script, job=job)
+    inside = BLENDER.format(width=width, height=height, script=INSIDE / "main.py", job=job)
+    words = ["xvfb-run", "-a", "-s", f"-screen 0 {SCREEN}x24 +extension GLX", "sh", "-c", inside]
+    log = done.out / "blender.log"
+    status = _run(root, shared, words, log)
+    _read(done, shared, status, log, python)
+    done.checks.append(_check("and its engine has ended with it", _engine_has_ended(shared / "home")))
+
+
+def _command_line(done: Visit, root: Path, shared: Path, job: Path, python: Path) -> None:
+    """`blender -b FILE -a`, without a screen, in the installation that another Blender left."""
+    log, facts = done.out / "command_line.log", json.loads(job.read_text("utf-8"))
+    shutil.rmtree(facts["frames"], ignore_errors=True)
+    prepared = _run(root, shared, ["blender", "-b", "--factory-startup", "--python-exit-code", "3", "--python", str(INSIDE / "prepare.py"), "--", str(job)], log)
+    status = _run(root, shared, ["blender", "-b", facts["blend"], "-a"], log) if prepared == 0 else prepared
+    done.checks.append(_check("blender -b FILE -a goes through", status == 0, "" if status == 0 else f"status {status}, see {log}"))
+    told = log.read_text("utf-8", "replace")
+    done.checks.append(_check("and shows no traceback", "Traceback" not in told))
+    done.checks += _frames(Path(facts["frames"]), python)
+    done.checks.append(_check("and its engine has ended with it", _engine_has_ended(shared / "home")))
+
+
+def _check(name: str, good: bool, detail: str = "") -> dict:
+    return {"name": name, "ok": bool(good), "detail": detail}
+
+
+def _run(root: Path, shared: Path, words: list[str], log: Path) -> int:
+    """Run something in the system, its words at the end of `log`; gives its exit status, 124 if it had to be ended."""
     surroundings = {
         **{"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "XDG_RUNTIME_DIR": "/tmp"},
         **{"LIBGL_ALWAYS_SOFTWARE": "1", "GALLIUM_DRIVER": "llvmpipe", "PYTHONUNBUFFERED": "1"},
         **{"PYTHONDONTWRITEBYTECODE": "1", "TEAMWORK_HOME": str(shared / "home")},
         **{"BLENDER_USER_RESOURCES": str(shared / "blender")},
     }
-    words = ["chroot", str(root), "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in surroundings.items())]
-    words += ["timeout", "--foreground", "-k", "5", str(int(MOST_SECONDS)), "xvfb-run", "-a", "-s", f"-screen 0 {SCREEN}x24 +extension GLX"]
-    with log.open("wb") as output, _told(log):
-        process = subprocess.Popen([*words, "sh", "-c", inside], stdout=output, stderr=output, start_new_session=True)
+    start = ["chroot", str(root), "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in surroundings.items())]
+    start += ["timeout", "--foreground", "-k", "5", str(int(MOST_SECONDS))]
+    with log.open("ab") as output, _told(log):
+        process = subprocess.Popen([*start, *words], stdout=output, stderr=output, start_new_session=True)
         try:
             return process.wait()
         finally:
@@ -138,19 +170,16 @@ def _engine_has_ended(home: Path) -> bool:
     return not (home / ENGINE_RECORD).exists()
 
 
-def _read(system: System, shared: Path, out: Path, status: int, alone: bool, python: Path) -> Visit:
-    done = Visit(f"Blender {system.blender} ({system.suite})", out)
+def _read(done: Visit, shared: Path, status: int, log: Path, python: Path) -> None:
     report = shared / "report.json"
+    ended = status == 0 and report.exists()
     if report.exists():
         told = json.loads(report.read_text("utf-8"))
         done.checks, done.shots = told["checks"], told["shots"]
         if told["frames"]:
             done.checks += _frames(shared / "frames", python)
-    ended = status == 0 and report.exists() and told["ended"]
-    last = "" if ended else f"status {status}, see {out / 'blender.log'}"
-    done.checks.append({"name": "Blender went through everything and quit", "ok": ended, "detail": last})
-    done.checks.append({"name": "and its engine has ended with it", "ok": alone, "detail": ""})
-    return done
+        ended = ended and told["ended"]
+    done.checks.append(_check("Blender went through everything and quit", ended, "" if ended else f"status {status}, see {log}"))
 
 
 def _frames(folder: Path, python: Path) -> list[dict]:

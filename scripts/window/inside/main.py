@@ -14,7 +14,7 @@ import bpy
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from scripts.window.inside import failing, jobs, languages, panels, quitting, render, view  # noqa: E402
-from scripts.window.inside.stage import Stage  # noqa: E402
+from scripts.window.inside.stage import Stage, install_extension  # noqa: E402
 
 PARTS = {
     "panels": panels.play,
@@ -28,12 +28,12 @@ PARTS = {
 
 
 def install(job: dict) -> None:
-    """The extension from its zip, as a user would, and a Blender without a splash screen."""
+    """A Blender without a splash screen, and the extension."""
     preferences = bpy.context.preferences
     preferences.view.show_splash = False
     preferences.view.render_display_type = "NONE"
     preferences.view.use_save_prompt = False
-    bpy.ops.extensions.package_install_files(filepath=job["zip"], repo="user_default", enable_on_install=True)
+    install_extension(job)
 
 
 def play(stage: Stage):

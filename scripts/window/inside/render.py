@@ -26,14 +26,15 @@ VISIBLE = 0.01
 def play(stage: Stage) -> Waits:
     """The passes are chosen, the picture is rendered, a pass is taken from the menu, three frames are written."""
     yield from start_engine(stage)
-    _scene(stage)
+    moving_scene()
     yield from _passes_panel(stage)
     yield from _still(stage)
     yield from _stopped(stage)
     yield from _animation(stage)
 
 
-def _scene(stage: Stage) -> None:
+def moving_scene() -> None:
+    """The current scene, small and quick to render, its active object turning; two neural passes are chosen."""
     scene, thing = bpy.context.scene, bpy.context.view_layer.objects.active
     scene.render.engine = "TEAMWORK_CYCLES"
     scene.cycles.samples, scene.cycles.use_denoising = SAMPLES, False  # not every distribution's Cycles can denoise
@@ -130,7 +131,7 @@ def _picture(stage: Stage) -> Waits:
 def _stopped(stage: Stage) -> Waits:
     """Esc ends a render that would take minutes."""
     scene, began = bpy.context.scene, time.monotonic()
-    scene.cycles.samples = ENDLESS
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling = ENDLESS, False  # which would see that there is no noise left
     yield from stage.press(F12)
     yield from stage.until(lambda: bpy.app.is_job_running("RENDER"), 20.0)
     yield 3.0
@@ -141,16 +142,21 @@ def _stopped(stage: Stage) -> Waits:
     ended = not bpy.app.is_job_running("RENDER")
     seconds = f"{pressed - began:.1f} s of rendering, {time.monotonic() - pressed:.1f} s to its end"
     stage.check("Esc ends a render", runs and ended, seconds)
-    scene.cycles.samples = SAMPLES
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling = SAMPLES, True
+
+
+def write_frames_to(folder: Path) -> None:
+    """Have renders of animations leave all passes in files there."""
+    render = bpy.context.scene.render
+    if hasattr(render.image_settings, "media_type"):
+        render.image_settings.media_type = "MULTI_LAYER_IMAGE"
+    render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+    render.filepath = str(folder / "frame_")
 
 
 def _animation(stage: Stage) -> Waits:
-    scene, folder = bpy.context.scene, Path(stage.job["frames"])
-    settings = scene.render.image_settings
-    if hasattr(settings, "media_type"):
-        settings.media_type = "MULTI_LAYER_IMAGE"
-    settings.file_format = "OPEN_EXR_MULTILAYER"
-    scene.render.filepath = str(folder / "frame_")
+    folder = Path(stage.job["frames"])
+    write_frames_to(folder)
     yield from _rendered(stage, f"ctrl+{F12}", 900.0)
     stage.frames = True
     written = sorted(path.name for path in folder.glob("*.exr"))

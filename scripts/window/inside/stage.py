@@ -24,6 +24,11 @@ MISSES = 2
 Waits = Generator[float, None, object]
 
 
+def install_extension(job: dict) -> None:
+    """From its zip, as a user would."""
+    bpy.ops.extensions.package_install_files(filepath=job["zip"], repo="user_default", enable_on_install=True)
+
+
 class Stage:
     """One Blender window, and what was seen in it."""
 

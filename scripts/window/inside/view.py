@@ -51,7 +51,7 @@ def play(stage: Stage) -> Waits:
 def _scene(stage: Stage) -> Iterator[None]:
     """A scene of its own with the balls; the viewport shows nothing but them."""
     before, space = stage.window.scene, stage.area.spaces.active
-    kept = [(owner, {name: _value(owner, name) for name in names}) for owner, names in _changed(space)]
+    kept = [{name: _value(owner, name) for name in names} for owner, names in _changed(space)]
     scene = stage.window.scene = bpy.data.scenes.new("View")
     for name, (colour, place) in BALLS.items():
         _ball(scene, name, colour, place)
@@ -63,7 +63,8 @@ def _scene(stage: Stage) -> Iterator[None]:
     finally:
         stage.window.scene = before
         bpy.data.scenes.remove(scene)
-        for owner, values in kept:
+        # asked for anew: a view that was split in four has another region_3d since, and the one from before is freed memory
+        for (owner, _), values in zip(_changed(space), kept, strict=True):
             for name, value in values.items():
                 setattr(owner, name, value)
 
