@@ -38,7 +38,6 @@ from .wire import (
 CANCELLED = "The job was cancelled."
 COPIED = ("inpaint",)
 """Tasks whose results become copies of other images, so that their channels have no files of their own."""
-POLL_SECONDS = 0.05
 STATUS_SECONDS = 3.0
 
 
@@ -108,6 +107,7 @@ class Session:
         self.alive = True
         self.status: Status | None = None
         self._orders: SimpleQueue = SimpleQueue()
+        self._client: Client | None = None
         self._events: deque[Event] = deque()
         self._active: set[str] = set()
         self._preparing: set[str] = set()
@@ -133,19 +133,19 @@ class Session:
         if early:
             self._end(job_id, "cancelled", CANCELLED)
         else:
-            self._orders.put(("cancel", job_id))
+            self._order("cancel", job_id)
 
     def fetch(self, job_id: str) -> None:
         """Follow a job that was submitted earlier, perhaps by another Blender; its end comes as that of any other."""
-        self._orders.put(("fetch", job_id))
+        self._order("fetch", job_id)
 
     def acknowledge(self, job_id: str) -> None:
         """Let the engine forget a result that is safe here."""
-        self._orders.put(("acknowledge", job_id))
+        self._order("acknowledge", job_id)
 
     def unload(self) -> None:
         """Have the engine free all memory of its models; `Unloaded` tells how that went."""
-        self._orders.put(("unload", None))
+        self._order("unload", None)
 
     def drain(self, most_seconds: float = 0.004) -> list[Event]:
         """The events that wait, oldest first, but no more than can be taken in that time."""
@@ -158,7 +158,17 @@ class Session:
     def close(self, most_seconds: float = 2.0) -> None:
         """End the connection; jobs go on in the engine, which keeps their results."""
         self._stop.set()
+        self._wake()
         self._thread.join(most_seconds)
+
+    def _order(self, order: str, subject: Submit | str | None) -> None:
+        self._orders.put((order, subject))
+        self._wake()
+
+    def _wake(self) -> None:
+        """The thread sleeps until there is something to do: each of its turns keeps Blender's own Python waiting."""
+        if client := self._client:
+            client.wake()
 
     # ---- in the thread of pixels, since the engine has to hear from us meanwhile ------------------------------------
 
@@ -180,7 +190,7 @@ class Session:
             return
         with self._handing_over:
             if self._take_back(job.job_id):
-                self._orders.put(("submit", job))
+                self._order("submit", job)
 
     def _take_back(self, job_id: str) -> bool:
         """Was the job still on its way? It is not any more."""
@@ -209,12 +219,13 @@ class Session:
         try:
             place = address() if callable(address) else address
             with Client(place, credentials, timeout=timeout, name="blender") as client:
+                self._client = client
                 self._events.append(Connected(client.hello()))
                 self._events.append(Listed(client.jobs()))
                 asked = float("-inf")
                 while not self._stop.is_set():
                     self._obey(client)
-                    self._note(client.poll(POLL_SECONDS))
+                    self._note(client.poll(STATUS_SECONDS))
                     if time.monotonic() - asked > STATUS_SECONDS:
                         self.status, asked = client.status(), time.monotonic()
                 self._obey(client)  # acknowledgements that were given just before the end

@@ -41,7 +41,7 @@ from .requests import Desk
 from .settings import Settings
 from .standing import standing
 from .supervisor import Supervisor
-from .wakeup import Wakeup
+from .wakeup import SignalWakeup
 from .zap import Doorkeeper
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._ring = KeyRing(settings.home)
         _require_clients(settings.address, self._ring)
-        self._wakeup = Wakeup()
+        self._wakeup = SignalWakeup()
         self._context = zmq.Context()
         executor = _executor(settings, self._wakeup.wake)
         self._handover = Handover.open(executor.remote)

@@ -1,31 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wakes a poll loop from signals and from other threads, on every operating system."""
+"""Wakes a poll loop from signals, as well as from other threads."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import socket
 from collections.abc import Callable
 
+from blender_addon.wire.wakeup import Wakeup
 
-class Wakeup:
-    """A pair of connected sockets: what is written to one makes a poll of the other (`socket`) return."""
 
-    def __init__(self) -> None:
-        self.socket, self._writer = socket.socketpair()
-        for end in (self.socket, self._writer):
-            end.setblocking(False)
-
-    def wake(self) -> None:
-        """Make the loop go round once; safe from any thread, and after `close`."""
-        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody sleeps any more
-            self._writer.send(b"\0")
-
-    def drain(self) -> None:
-        """Sleep again from now on."""
-        with contextlib.suppress(BlockingIOError):
-            self.socket.recv(4096)
+class SignalWakeup(Wakeup):
+    """A signal that asks the program to end wakes the loop, too."""
 
     def on_signals(self, action: Callable[[], None]) -> None:
         """Call `action` on the signals that ask a program to end, and wake the loop. Only from the main thread."""
@@ -33,8 +18,3 @@ class Wakeup:
         for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: action())
-
-    def close(self) -> None:
-        """Give the sockets back."""
-        self.socket.close()
-        self._writer.close()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -167,7 +167,8 @@ def _take_eraser(context: bpy.types.Context, area: bpy.types.Area) -> None:
     the tool comes first.
     """
     region = next(each for each in area.regions if each.type == "WINDOW")
-    with context.temp_override(area=area, region=region):
+    # without an override where none is needed: operators in one are not safe beside other threads of Python 3.11
+    with nullcontext() if context.area == area else context.temp_override(area=area, region=region):
         with suppress(RuntimeError):
             bpy.ops.wm.tool_set_by_id(name=TOOL, space_type="IMAGE_EDITOR")
         for name in ERASERS if hasattr(bpy.ops.brush, "asset_activate") and bpy.app.version >= (4, 3) else ():

@@ -54,7 +54,7 @@ LOST = "handover-lost"
 
 
 class Client:
-    """A connection to one engine, to be used from one thread. A context manager; `close` ends it.
+    """A connection to one engine, to be used from one thread, but for `wake`. A context manager; `close` ends it.
 
     Nothing is sent before the first call, and every call raises `EngineSilent` when the engine leaves `timeout` seconds
     unanswered, `VersionMismatch` when it speaks another protocol, `ProtocolError` when it refuses a message.
@@ -127,14 +127,19 @@ class Client:
         self._connection.send(Acknowledge(job_id))
 
     def poll(self, timeout: float) -> Message | None:
-        """The next message of any job, or None after `timeout` seconds. Every job ends with one of `ENDS`."""
+        """The next message of any job, or None after `timeout` seconds or `wake`. Every job ends with one of `ENDS`."""
         deadline = time.monotonic() + timeout
         while not self._inbox:
             remaining = deadline - time.monotonic()
             self._sort(self._connection.receive(remaining))
-            if remaining <= 0:
+            if remaining <= 0 or self._connection.woken:
                 break
+        self._connection.woken = False
         return self._inbox.popleft() if self._inbox else None
+
+    def wake(self) -> None:
+        """Have a `poll` that waits return, or else the next one; from any thread."""
+        self._connection.wake()
 
     def run(
         self, job: Submit, *, on_progress: Callable[[Progress], None] | None = None, timeout: float = 600.0

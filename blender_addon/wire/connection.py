@@ -21,23 +21,27 @@ from .frames import Envelope, decode, encode
 from .messages import FROM_ENGINE, Alive, Heartbeat, Message
 from .pulse import INTERVAL, Pulse
 from .sockets import client_socket
+from .wakeup import Wakeup
 
 
 class Connection:
     """Sends and receives messages, and raises `EngineSilent` when the engine leaves `timeout` seconds unanswered.
 
-    `files` is for large images, where the engine is this user's own on this computer.
+    `files` is for large images, where the engine is this user's own on this computer. `woken` says that another thread has
+    called `wake`; whoever has seen it makes it False.
     """
 
     def __init__(self, address: str, credentials: Credentials, timeout: float) -> None:
         self.address, self.timeout = full_address(address), timeout
         self.instance: str | None = None
+        self.woken = False
         self.files = Exchange()
         self._pulse = Pulse()
         self._context = zmq.Context()
         self._main, self._beat = (self._socket(credentials) for _ in range(2))
         self._diagnosis = Diagnosis(self._main, self.address, credentials.client.public)
-        self._poller = zmq.Poller()
+        self._poller, self._wakeup = zmq.Poller(), Wakeup()
+        self._poller.register(self._wakeup.socket, zmq.POLLIN)
         for socket in (self._main, self._beat):
             self._poller.register(socket, zmq.POLLIN)
             socket.connect(self.address)
@@ -57,10 +61,17 @@ class Connection:
         except zmq.Again as error:
             raise EngineSilent(self._diagnosis.sentence(self.timeout)) from error
 
+    def wake(self) -> None:
+        """Have `receive` return now, or the next time at once; from any thread."""
+        self._wakeup.wake()
+
     def receive(self, wait: float) -> list[Envelope]:
-        """The next messages, none after `wait` seconds, heartbeats left out. Raises `EngineSilent` in the end."""
+        """The next messages, none after `wait` seconds or `wake`, heartbeats left out. Raises `EngineSilent` in the end."""
         self._ask(time.monotonic())
         ready = dict(self._poller.poll(max(0.0, min(wait, INTERVAL / 2)) * 1000))
+        if self._wakeup.socket.fileno() in ready:
+            self._wakeup.drain()
+            self.woken = True
         received = [self._read(socket) for socket in (self._beat, self._main) if socket in ready]
         self._judge(time.monotonic(), bool(received))
         return [envelope for envelope in received if envelope is not None and not self._is_pulse(envelope)]
@@ -98,3 +109,4 @@ class Connection:
         for socket in (self._main, self._beat):
             socket.close()
         self._context.term()
+        self._wakeup.close()

@@ -42,16 +42,21 @@ def render_material_preview(material: Any, path: Path | str, size: int = 512, sa
 
 @contextmanager
 def _own_scene() -> Iterator[Any]:
-    """A scene that is current inside; afterwards it is removed with all that was made meanwhile."""
+    """A scene that is current inside; afterwards it is removed with all that was made meanwhile.
+
+    The window shows it meanwhile: rendering within `temp_override` crashes a Blender with Python 3.11 as soon as another thread of
+    Python runs, such as the add-on's (see the notes).
+    """
     import bpy
 
     kinds = ("objects", "meshes", "cameras", "lights", "materials", "worlds", "images", "scenes")
     before = {kind: {thing.name for thing in getattr(bpy.data, kind)} for kind in kinds}
-    scene = bpy.data.scenes.new("Material preview")
+    window, scene = bpy.context.window, bpy.data.scenes.new("Material preview")
+    shown, window.scene = window.scene, scene
     try:
-        with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
-            yield scene
+        yield scene
     finally:
+        window.scene = shown
         for kind in kinds:
             data = getattr(bpy.data, kind)
             # the Render Result is Blender's own and stays

@@ -51,6 +51,24 @@ def until(session: Session, kind: type, seconds: float = 20.0):
     raise AssertionError(f"no {kind.__name__}")
 
 
+def test_orders_wake_the_thread_that_waits(session, monkeypatch):
+    monkeypatch.setattr("blender_addon.session.STATUS_SECONDS", 60.0)
+    until(session, Connected)
+    time.sleep(3.5)  # now it waits for a minute, or for us
+    began = time.monotonic()
+    session.submit(job("a", steps=1))
+    until(session, JobDone)
+    session.submit(job("b", steps=1000, seconds_per_step=0.05))
+    until(session, JobProgress)
+    session.cancel("b")
+    assert until(session, JobEnded).code == "cancelled"
+    assert time.monotonic() - began < 10.0
+    began = time.monotonic()
+    session.close()
+    assert time.monotonic() - began < 2.0
+    assert not session._thread.is_alive()
+
+
 def test_a_job_from_connection_to_result(session):
     assert until(session, Connected).welcome.device == "cpu"
     session.submit(job("a", steps=3, seconds_per_step=0.05))

@@ -15,7 +15,6 @@ from engine_server import channels, colour
 from engine_server.train.generate_materials import is_for_validation
 from scripts.benchmarks import flicker
 from scripts.cycles import generate_scenes, objects, planes, rendering, scene, shaders, truth
-from scripts.cycles.preview import render_material_preview
 
 CHANNELS = "image noisy albedo normals depth roughness metalness diffuseshading inverseshading".split()
 
@@ -238,32 +237,6 @@ def test_the_still_life_needs_no_files_and_keeps_its_settings() -> None:
     assert 0.05 < np.median(colour.luminance(image)) < 1.0
     assert (made.cycles.samples, made.cycles.use_denoising) == (4, False)
     assert (made.render.filepath, made.render.image_settings.file_format) == ("/nowhere/else", "PNG")
-
-
-def contents() -> dict[str, set[str]]:
-    kinds = ("objects", "meshes", "materials", "images", "worlds", "scenes", "lights", "cameras")
-    return {kind: {thing.name for thing in getattr(bpy.data, kind)} for kind in kinds}
-
-
-def test_a_preview_shows_the_material_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    rendering.empty_scene()
-    red = bpy.data.materials.new("red")
-    principled = rendering.node_of(rendering.use_nodes(red), "BSDF_PRINCIPLED")
-    principled.inputs["Base Color"].default_value = (0.8, 0.02, 0.02, 1.0)
-    before, current = contents(), bpy.context.scene
-    path = render_material_preview(red, tmp_path / "new" / "red.png", size=48, samples=4)
-    pixels = np.asarray(Image.open(path)).astype(int)
-    assert pixels.shape == (48, 48, 3)
-    assert pixels[28, 14, 0] > 2 * pixels[28, 14, 1]
-    after = contents()
-    after["images"] -= {"Render Result"}
-    assert after == before and bpy.context.scene == current
-
-
-def test_a_preview_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has no nodes"):
-        render_material_preview(None, tmp_path / "none.png")
-    assert not list(tmp_path.iterdir())
 
 
 def test_motion_vectors_lead_back_and_on():
