@@ -87,7 +87,7 @@ class Link:
                 self._stop_engine()
                 python = launcher.find_python(settings.python)
                 device = launcher.find_device(settings.device, python)
-                engine = self.started = launcher.spawn_engine(python, device=device)
+                engine = self.started = launcher.spawn_engine(python, device=device, warm=True)
             return lambda: engine.wait().address
 
     def unload(self) -> None:

@@ -127,11 +127,14 @@ def start_engine(python: Path, home: Path | str | None = None, *, device: str = 
     return engine
 
 
-def spawn_engine(python: Path, home: Path | str | None = None, *, device: str = "cpu") -> Engine:
-    """Start an engine as `start_engine` does, but do not wait for it. Raises `LaunchError`."""
+def spawn_engine(python: Path, home: Path | str | None = None, *, device: str = "cpu", warm: bool = False) -> Engine:
+    """Start an engine as `start_engine` does, but do not wait for it; with `warm` it prepares for the first job at once.
+
+    Raises `LaunchError`.
+    """
     folder = home_folder(home)
     command = [str(python), "-m", "engine_server", "serve", "--address", "127.0.0.1:0", "--home", str(folder), "--drain", "0"]
-    command += ["--device", device, "--parent-pid", str(os.getpid())]
+    command += ["--device", device, "--parent-pid", str(os.getpid()), *(["--warm"] if warm else [])]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOG).open("ab") as output:

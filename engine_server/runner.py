@@ -15,6 +15,7 @@ from .device import device_memory, give_back
 from .errors import TaskError
 from .failures import is_out_of_memory
 from .inpainting import Inpainting
+from .importing import uncollected
 from .library import Located, Unavailable, able, locate
 from .models import adapter_for, is_team
 from .needs import Need, advice, in_words, need_of
@@ -40,6 +41,13 @@ class TaskRunner:
     def __init__(self, device: str = "cpu", warm_bytes: int = 0) -> None:
         self.device, self.warm = device, WarmTeams(device, warm_bytes)
         self._too_large: dict[Located, int] = {}
+
+    def prepare(self) -> None:
+        """Import what the bundled teams need, without loading them."""
+        with uncollected():
+            from .diffusion.loading import import_bundled  # imports diffusers
+
+        import_bundled()
 
     def run(self, job: Submit, on_step: OnStep) -> Answer:
         """Run one job; returns its output channels and what should be remembered of it (seed, steps, model, seconds, and of

@@ -44,7 +44,8 @@ class Supervisor:
         """The orders of a new worker."""
         sizes = self.settings.warm_bytes, self.settings.memory_limit
         folder = self.handover.folder.path if self.handover else ""
-        return Orders(self._channel.address, self._channel.keys.public, keys.public, keys.secret, token, device, *sizes, folder)
+        server = self._channel.address, self._channel.keys.public
+        return Orders(*server, keys.public, keys.secret, token, device, *sizes, folder, self.settings.warm)
 
     def send(self, token: str, frames: list[Any]) -> None:
         """Send frames to a worker. One that is gone does not get them; its exit will be noticed."""

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import zmq
@@ -53,6 +54,10 @@ PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
 
 
+QUIET_MS = 300
+"""A worker that was started for a job has it by then."""
+
+
 class _Stopped(Exception):
     """The job was cancelled; raised inside a task's step."""
 
@@ -61,7 +66,7 @@ class Worker:
     """The channel to the server, and the tasks."""
 
     def __init__(self, orders: Orders) -> None:
-        self._device, self._warm_bytes = orders.device, orders.warm_bytes
+        self._device, self._warm_bytes, self._early = orders.device, orders.warm_bytes, orders.warm
         self._runner = None
         self.previews = PreviewBudget()
         self._files, self._in_files = Exchange(), False
@@ -73,8 +78,17 @@ class Worker:
     def serve(self) -> None:
         """Take jobs for ever; the process ends from outside."""
         self._send(self._state())
+        if self._early:
+            self._prepare()
         while True:
             self._obey()
+
+    def _prepare(self) -> None:
+        """Once there is no job at hand, import what the first one needs: it does not wait for that, then."""
+        while self._socket.poll(QUIET_MS):
+            self._obey()
+        with suppress(Exception):  # a job meets the same, and says so
+            self._tasks().prepare()
 
     def _obey(self) -> None:
         """Take one message, and do what it says."""

@@ -72,7 +72,7 @@ class Orders:
     """What a worker needs to know at its start. `token` is its name on the channel; keys are Z85.
 
     Warm models may take `warm_bytes`, the worker itself `memory_limit` of its device (0: what is usual, and all of it).
-    `folder` is where large images are handed over, "" if nowhere.
+    `folder` is where large images are handed over, "" if nowhere. `warm`: import what jobs need before there is one.
     """
 
     address: str
@@ -84,6 +84,7 @@ class Orders:
     warm_bytes: int = 0
     memory_limit: int = 0
     folder: str = ""
+    warm: bool = False
 
     def line(self) -> bytes:
         """The orders as one line."""

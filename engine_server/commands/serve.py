@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
     parser.add_argument("--models", type=Path, action="append", default=[], metavar="DIR", help="a folder of further teams")
     parser.add_argument("--queue", type=int, default=default.queue_limit, metavar="N", help="waiting jobs (default: %(default)s)")
-    parser.add_argument("--warm", action="store_true", help="start the worker now, not with the first job")
+    parser.add_argument("--warm", action="store_true", help="start the worker now, and have it import what jobs need")
     parser.add_argument("--warm-bytes", type=size, default=0, metavar="SIZE", help="for models that stay loaded, as in 8G")
     parser.add_argument("--memory-limit", type=size, default=0, metavar="SIZE", help="the most that a worker takes of its device")
     parser.add_argument("--offline", action="store_true", help="fetch no models; HF_HUB_OFFLINE=1 does the same")

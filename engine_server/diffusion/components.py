@@ -68,6 +68,12 @@ class Source:
             f"{self.place} is not a diffusers base: no transformer/config.json or unet/config.json was found there."
         )
 
+    def import_parts(self) -> None:
+        """Import the classes of its parts, which takes seconds when it is the first base; no weights are read."""
+        self.recognise()
+        for subfolder, known in (("vae", VAES), ("scheduler", ())):
+            self._class(subfolder, known)
+
     def load_network(self, subfolder: str, network_class: type) -> nn.Module:
         """The network, with the weights that this source names."""
         options: dict[str, Any] = {"dtype": self.dtype}

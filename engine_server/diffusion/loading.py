@@ -28,6 +28,12 @@ def bundled_teams() -> list[str]:
     return sorted(p.parent.name for p in BUNDLED.glob(f"*/{TEAM_FILE}"))
 
 
+def import_bundled() -> None:
+    """Import what the bundled teams need, without loading them: seconds, but for the first time only."""
+    for name in bundled_teams():
+        Source(str(BUNDLED / name / "base")).import_parts()
+
+
 def load_team(
     base: str | Path = "nano",
     adapter: str | Path | None = None,

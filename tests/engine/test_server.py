@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,23 @@ def test_the_server_answers_soon_and_never_imports_torch(tmp_path):
     said, _ = engine.communicate(timeout=20)
     assert said.splitlines()[0].startswith("ready tcp://127.0.0.1:") and said.splitlines()[1] == "0 []"
     assert read_engine_record(tmp_path) is None
+
+
+def test_a_warm_worker_has_imported_what_jobs_need_before_there_is_one(launch):
+    engine = launch("--warm")
+    with engine.client() as client:
+        client.hello()
+        wait_for(lambda: client.status().worker_pid, seconds=20)
+        worker = client.status().worker_pid
+        wait_for(lambda: "libtorch" in Path(f"/proc/{worker}/maps").read_text(), seconds=60)
+        made = client.run(submit("first", "decompose", ("albedo",)))
+        assert made.outputs["albedo"].data.shape == (12, 20, 3) and client.status().worker_pid == worker
+
+
+def test_a_job_that_comes_while_a_worker_warms_up_is_run(launch):
+    with launch("--warm").client() as client:
+        assert client.run(submit("early")).outputs
+        assert client.run(submit("next", "decompose", ("albedo",))).outputs
 
 
 def test_an_image_comes_back_exactly(client):
