@@ -9,7 +9,8 @@ from collections.abc import Callable
 import bpy
 
 from . import launcher
-from .session import Session, Unloaded
+from .events import Unloaded
+from .session import Session
 from .settings import EngineSettings, engine_settings, stays_here
 from .wire import Credentials, ModelInfo, Welcome, WireError
 

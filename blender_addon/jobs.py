@@ -15,8 +15,9 @@ import bpy
 from . import arrival, expectation, history, previews, recovery, setting_up
 from .arrival import ARRIVED, Arrival
 from .engine import LINK
+from .events import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
 from .job import CANCELLED, DONE, FAILED, JOBS, RUNNING, Job, Land, running
-from .session import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Session, Unloaded
+from .session import Session
 from .wire import ChannelImage, Result, Submit
 
 log = logging.getLogger(__name__)

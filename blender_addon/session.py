@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from . import swatch
+from .events import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
 from .launcher import LaunchError
 from .storage import exact, prepare
 from .wire import (
@@ -24,14 +25,12 @@ from .wire import (
     Credentials,
     Failed,
     JobFailed,
-    JobInfo,
     Message,
     Progress,
     ProtocolError,
     Result,
     Status,
     Submit,
-    Welcome,
     WireError,
 )
 
@@ -39,61 +38,6 @@ CANCELLED = "The job was cancelled."
 COPIED = ("inpaint",)
 """Tasks whose results become copies of other images, so that their channels have no files of their own."""
 STATUS_SECONDS = 3.0
-
-
-@dataclass(frozen=True)
-class Connected:
-    """The engine answers; `welcome` says what it is."""
-
-    welcome: Welcome
-
-
-@dataclass(frozen=True)
-class Listed:
-    """The jobs of our key that the engine held when we connected; some may be of an earlier Blender."""
-
-    jobs: tuple[JobInfo, ...]
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The engine does not answer, or not as it should; the session is over."""
-
-    sentence: str
-
-
-@dataclass(frozen=True)
-class JobProgress:
-    """A step of a job is done."""
-
-    progress: Progress
-
-
-@dataclass(frozen=True)
-class JobDone:
-    """A job's images are here; acknowledge them once they are safe."""
-
-    result: Result
-
-
-@dataclass(frozen=True)
-class JobEnded:
-    """A job ended without images: `code` is the engine's, or "cancelled" or "lost"."""
-
-    job_id: str
-    code: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Unloaded:
-    """The answer to `unload`: a sentence, and whether the memory is free."""
-
-    done: bool
-    sentence: str
-
-
-Event = Connected | Listed | Lost | JobProgress | JobDone | JobEnded | Unloaded
 
 
 class Session:

@@ -122,7 +122,8 @@ def _command_line(done: Visit, root: Path, shared: Path, job: Path, python: Path
     """`blender -b FILE -a`, without a screen, in the installation that another Blender left."""
     log, facts = done.out / "command_line.log", json.loads(job.read_text("utf-8"))
     shutil.rmtree(facts["frames"], ignore_errors=True)
-    prepared = _run(root, shared, ["blender", "-b", "--factory-startup", "--python-exit-code", "3", "--python", str(INSIDE / "prepare.py"), "--", str(job)], log)
+    script = ["--factory-startup", "--python-exit-code", "3", "--python", str(INSIDE / "prepare.py"), "--", str(job)]
+    prepared = _run(root, shared, ["blender", "-b", *script], log)
     status = _run(root, shared, ["blender", "-b", facts["blend"], "-a"], log) if prepared == 0 else prepared
     done.checks.append(_check("blender -b FILE -a goes through", status == 0, "" if status == 0 else f"status {status}, see {log}"))
     told = log.read_text("utf-8", "replace")

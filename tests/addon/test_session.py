@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from blender_addon import launcher
-from blender_addon.session import Connected, JobDone, JobEnded, JobProgress, Lost, Session, Unloaded
+from blender_addon.events import Connected, JobDone, JobEnded, JobProgress, Lost, Unloaded
+from blender_addon.session import Session
 from blender_addon.wire import ChannelImage, Credentials, Submit
 
 PYTHON = Path(sys.executable)
