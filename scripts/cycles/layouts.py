@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random scenes: things on a ground under a panorama, and rooms with lamps. Things are about one unit large."""
+"""Random scenes: things on a ground under a panorama, rooms with lamps, and things before nothing, as in a new file.
+
+Things are about one unit large.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from . import objects
-from .rendering import empty_scene, light_with_panorama, panoramas
+from .rendering import empty_scene, light_with_colour, light_with_panorama, panoramas
 from .shaders import random_material
 
 Random = np.random.Generator
-ROOM_SHARE = 0.4
+ROOM_SHARE, NOTHING_SHARE = 0.4, 0.2
+NEW_FILE = 0.05  # the grey of the world in a new file of Blender
 
 
 def random_scene(scans: tuple[Path, ...], random: Random) -> Any:
@@ -22,11 +26,12 @@ def random_scene(scans: tuple[Path, ...], random: Random) -> Any:
     `scans` are folders of materials; the materials are as in `shaders.random_material`, with their passes.
     """
     scene = empty_scene()
-    room = random.random() < ROOM_SHARE
+    kind = random.random()
+    surroundings = _room if kind < ROOM_SHARE else _nothing if kind >= 1.0 - NOTHING_SHARE else _ground
     spread = float(random.uniform(1.2, 2.6))
     _things(scans, random, spread)
-    (_room if room else _ground)(scans, random, spread)
-    _camera(random, spread, room)
+    surroundings(scans, random, spread)
+    _camera(random, spread, surroundings is _room)
     return scene
 
 
@@ -103,6 +108,19 @@ def _room(scans: tuple[Path, ...], random: Random, spread: float) -> None:
     _panorama(random, float(random.uniform(0.1, 0.6) if lit else random.uniform(0.8, 1.6)))
     for _ in range(int(random.integers(1, 3)) if lit else 0):
         _lamp(random, 0.7 * half, (0.6 * height, height))
+
+
+def _nothing(scans: tuple[Path, ...], random: Random, spread: float) -> None:
+    """A world of one colour, lamps, and now and then a plate to stand on."""
+    import bpy
+
+    if random.random() < 0.4:
+        objects.paint(objects.sheet(2.2 * spread + 1.0), random_material(scans, random))
+    grey = NEW_FILE if random.random() < 0.5 else float(random.uniform(0.0, 1.0)) ** 2
+    tint = np.exp(random.normal(0.0, 0.25, 3)) if random.random() < 0.3 else np.ones(3)
+    light_with_colour(bpy.context.scene, tuple(map(float, np.clip(grey * tint, 0.0, 1.0))))
+    for _ in range(int(random.integers(1, 3))):
+        _lamp(random, 2.0 * spread, (1.0, 5.0))
 
 
 def _camera(random: Random, spread: float, room: bool) -> None:

@@ -70,6 +70,14 @@ def light_with_panorama(scene: Any, panorama: Path, turn: float = 0.0, strength:
     world.cycles.sample_map_resolution = 256
 
 
+def light_with_colour(scene: Any, colour: tuple[float, float, float]) -> None:
+    """Light the scene by a world of one colour, linear RGB."""
+    import bpy
+
+    scene.world = bpy.data.worlds.new("World")
+    node_of(use_nodes(scene.world), "BACKGROUND").inputs["Color"].default_value = (*colour, 1.0)
+
+
 def set_up(scene: Any, width: int, height: int, samples: int, *, threads: int = 1, denoise: bool = True) -> None:
     """Cycles on the CPU with a fixed number of samples; `denoise` uses Open Image Denoise. 0 threads: all there are."""
     render, cycles = scene.render, scene.cycles

@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderDC
 
 from engine_server.diffusion.loading import load_base, load_team
+from engine_server.teamwork.checkpoint import read_checkpoint
 from engine_server.teamwork.pictures import to_pictures, to_pixels
 from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.estimate import EstimateStage, Teacher
@@ -21,6 +22,8 @@ from engine_server.train.measure import mean_error
 from engine_server.train.principal import components, patches, start_from_components
 from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
+from engine_server.train.ungraft import ungrafted
+from engine_server.train.wide import read_wide
 
 from .tiny import tiny_base
 from .training import ROOT, flow_unet, losses_of, team_config, train, write_samples
@@ -119,6 +122,9 @@ def test_a_grafted_team_answers_as_what_it_was_made_of_and_learns_further(config
     alone = team.run({"image": photo}, "depth", steps=1, zero_start=True)["depth"]
     assert np.abs(alone - made["depth"]).max() < 1e-5
 
+    with pytest.raises(ConfigError, match="is not a team as `graft` leaves it"):
+        ungrafted(read_checkpoint(tmp_path / "graft" / "team.safetensors"), 32)
+
     further = {"start": str(tmp_path / "graft" / "team.safetensors"), "start_share": 1.0, "zero_start": True}
     network = {"teammates": team.teammates, "rank": team.config.rank, "profile": "SD2"}
     plan = team_config(samples, tmp_path / "graft" / "base", tmp_path / "team", network=network, options=further, steps=40)
@@ -126,6 +132,23 @@ def test_a_grafted_team_answers_as_what_it_was_made_of_and_learns_further(config
     assert losses_of(train(plan).stage) < before
     with pytest.raises(ConfigError, match="No layer of the base matches nothing"):
         grafted(teacher, layers="nothing")
+
+
+def test_a_grafted_team_is_taken_apart_to_what_it_was_made_of(config, tmp_path):
+    both = (dataclasses.replace(config.data[0], given=("image", "albedo"), wanted=("albedo", "depth")),)
+    config = dataclasses.replace(config, data=both)
+    before = train(config).stage
+    graft, start = tmp_path / "graft", tmp_path / "start"
+    for command in (
+        ["graft", "--estimate", config.output, "--out", graft, "--layers", ""],
+        ["ungraft", "--base", graft / "base", "--adapter", graft / "team.safetensors", "--out", start],
+    ):
+        run([sys.executable, "-m", f"engine_server.train.{command[0]}", *map(str, command[1:])], check=True, cwd=ROOT)
+    (facts, found), (own, made) = (read_wide(Path(folder) / "wide.safetensors") for folder in (start, config.output))
+    assert facts == own and set(found) == set(made) == {"weight", "bias", "entry"}
+    assert all(torch.allclose(found[name], made[name], atol=1e-6) for name in made)
+    again = stage_for(dataclasses.replace(config, base=str(start), output=str(tmp_path / "again")))
+    assert losses_of(again) == pytest.approx(losses_of(before), rel=1e-4)
 
 
 def test_a_run_goes_on_with_the_wide_layer_beside_its_base(config, tmp_path):
