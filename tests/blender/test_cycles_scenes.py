@@ -14,7 +14,7 @@ from blender_addon import motion
 from engine_server import channels, colour
 from engine_server.train.generate_materials import is_for_validation
 from scripts.benchmarks import flicker
-from scripts.cycles import generate_scenes, objects, planes, rendering, scene, shaders, truth
+from scripts.cycles import generate_scenes, layouts, objects, planes, rendering, scene, shaders, truth
 
 CHANNELS = "image noisy albedo normals depth roughness metalness diffuseshading inverseshading".split()
 
@@ -53,14 +53,6 @@ def recipe(scans: Path, *arguments: str) -> generate_scenes.Recipe:
     return generate_scenes.recipe(generate_scenes.arguments().parse_args(line))
 
 
-def white_world(made) -> None:
-    """Light of radiance 1 from everywhere."""
-    world = bpy.data.worlds.new("White")
-    made.world = world
-    background = rendering.node_of(rendering.use_nodes(world), "BACKGROUND")
-    background.inputs["Color"].default_value, background.inputs["Strength"].default_value = (1.0,) * 4, 1.0
-
-
 def surface(albedo: float, roughness: float, metalness: float = 0.0):
     """A material of one grey surface that writes its passes."""
     material = bpy.data.materials.new("surface")
@@ -76,7 +68,7 @@ def ball() -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Passes of a sphere under a white sky, seen from +X, and the camera's rotation."""
     made = rendering.empty_scene()
     objects.paint(objects.sphere(), surface(0.5, 0.6))
-    white_world(made)
+    rendering.light_with_colour(made, (1.0, 1.0, 1.0))
     camera = objects.camera((4.0, 0.0, 0.0), (0.0, 0.0, 0.0), 50.0)
     rendering.set_up(made, 48, 48, 16, denoise=False)
     rendering.store_passes(made)
@@ -122,7 +114,7 @@ def test_sample_keeps_the_equations(ball) -> None:
 def test_metal_has_no_diffuse_light_and_its_albedo_is_its_base_colour() -> None:
     made = rendering.empty_scene()
     objects.paint(objects.sheet(20.0), surface(0.8, 0.3, 1.0))
-    white_world(made)
+    rendering.light_with_colour(made, (1.0, 1.0, 1.0))
     objects.camera((0.0, 0.0, 3.0), (0.0, 0.0, 0.0))
     rendering.set_up(made, 16, 16, 4, denoise=False)
     rendering.store_passes(made)
@@ -154,6 +146,21 @@ def test_noisy_and_clean_show_the_same_scene(scans: Path) -> None:
     assert np.mean(noisy) == pytest.approx(np.mean(clean), rel=0.25)
 
 
+def test_things_before_nothing_have_a_background_of_one_colour(scans: Path, monkeypatch) -> None:
+    monkeypatch.setattr(layouts, "ROOM_SHARE", 0.0)
+    monkeypatch.setattr(layouts, "NOTHING_SHARE", 1.0)
+    empty, seen = [], 0
+    for number in range(4):
+        made = generate_scenes.make_sample(recipe(scans), number)
+        behind = (made["depth"] == 255) & (made["albedo"].max(-1) == 0)
+        empty.append(behind.mean())
+        seen += made["albedo"].max() > 0
+        shown = made["image"][behind].astype(int)
+        assert np.mean(np.abs(shown - np.median(shown, axis=0)).max(-1) <= 8) > 0.9  # the rest lies at edges
+        assert np.abs(made["normals"][behind].astype(int) - (128, 128, 255)).max() <= 1
+    assert max(empty) > 0.2 and seen == 4
+
+
 def test_an_interrupted_run_goes_on(scans: Path, tmp_path: Path) -> None:
     made = recipe(scans)
     assert generate_scenes.generate(made, tmp_path, 0, 4) == 4
@@ -172,7 +179,7 @@ def rendered_normals(folder: Path, turn: float) -> np.ndarray:
     """World normals of a scan on a plane seen from above, 32 x 32 x 3."""
     made = rendering.empty_scene()
     objects.paint(objects.sheet(planes.PLANE), shaders.write_passes(shaders.scan(folder, 1.0, turn)))
-    white_world(made)
+    rendering.light_with_colour(made, (1.0, 1.0, 1.0))
     camera = objects.camera((0.0, 0.0, 4.0), (0.0, 0.0, 0.0))
     camera.rotation_euler, camera.data.type, camera.data.ortho_scale = (0.0, 0.0, 0.0), "ORTHO", planes.PLANE
     rendering.set_up(made, 32, 32, 4, denoise=False)
