@@ -43,18 +43,23 @@ import sys, threading, time
 import bpy
 from scripts.cycles.preview import render_material_preview
 
+enough = threading.Event()
+
 def count():
-    while True:
+    while not enough.is_set():
         for _ in range(200):
             pass
         time.sleep(0)
 
-threading.Thread(target=count, daemon=True).start()
+thread = threading.Thread(target=count, daemon=True)
+thread.start()
 material = bpy.data.materials.new("some")
 if material.node_tree is None:
     material.use_nodes = True
 for _ in range(8):
     render_material_preview(material, sys.argv[1], size=24, samples=1)
+enough.set()  # leaving Python beside a thread that runs is another matter
+thread.join()
 """
 
 
