@@ -14,8 +14,8 @@ from .abilities import INPAINT, SYNTHESIZE, obstacle, refusal
 from .device import device_memory, give_back
 from .errors import TaskError
 from .failures import is_out_of_memory
-from .inpainting import Inpainting
 from .importing import uncollected
+from .inpainting import Inpainting
 from .library import Located, Unavailable, able, locate
 from .models import adapter_for, is_team
 from .needs import Need, advice, in_words, need_of

@@ -52,8 +52,6 @@ log = logging.getLogger("engine_server.worker")
 PREVIEW_GAMMA = 2.2
 PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
-
-
 QUIET_MS = 300
 """A worker that was started for a job has it by then."""
 

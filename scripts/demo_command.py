@@ -54,7 +54,7 @@ def main() -> int:
 def _run(python: Path, words: list[str]) -> int:
     command = [str(python), "-m", "scripts.demo_job", *words]
     code = subprocess.run(command, cwd=environment.ROOT, env=environment.variables(), check=False).returncode
-    if code < 0:  # Blender's Python module crashes once in many renders, and cannot say so itself
+    if code < 0:  # a Blender that crashed cannot say so itself
         print(f"Blender crashed (signal {-code}); run the same command again. What was made before is in the folder.", file=sys.stderr)
         return 1
     return code

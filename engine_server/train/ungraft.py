@@ -13,16 +13,14 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from ..diffusion.base import Base
 from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import Checkpoint, read_checkpoint
-from ..whole import whole_file
 from .base import save_base
 from .errors import ConfigError
 from .graft import FIRST, LAST
-from .wide import WIDE
+from .wide import WIDE, save_wide
 
 Tensor = torch.Tensor
 
@@ -33,7 +31,7 @@ def ungrafted(checkpoint: Checkpoint, features: int) -> tuple[dict[str, str], di
     Raises `ConfigError` for a team that has learnt since it was grafted: other layers or other hidden numbers do the work, too.
     """
     layers = {name: {part: t.float() for part, t in parts.items()} for name, parts in checkpoint.layers.items()}
-    given, wanted = (_channels(checkpoint, suffix) for suffix in (".in", ".out"))
+    given, wanted = checkpoint.config.inputs, sorted(checkpoint.config.outputs)
     if not {LAST} <= set(layers) <= {FIRST, LAST} or not _passes(layers[LAST]["down"], features):
         raise ConfigError(f"{checkpoint.path} is not a team as `graft` leaves it, without adapters on other layers; it cannot be undone.")
     rows = [checkpoint.config.teammates.index(f"{name}.out") for name in wanted]
@@ -48,11 +46,6 @@ def ungrafted(checkpoint: Checkpoint, features: int) -> tuple[dict[str, str], di
     return {"given": ",".join(given), "wanted": ",".join(wanted)}, weights
 
 
-def _channels(checkpoint: Checkpoint, suffix: str) -> list[str]:
-    names = [name.removesuffix(suffix) for name in checkpoint.config.teammates if name.endswith(suffix)]
-    return names if suffix == ".in" else sorted(names)
-
-
 def _passes(down: Tensor, features: int) -> bool:
     """Does the hub's row hand its features on as they are, and no other row anything?"""
     expected = torch.zeros_like(down)
@@ -64,8 +57,7 @@ def write(base: Base, checkpoint: Checkpoint, out: Path) -> None:
     """Leave base and wide layers in a folder, as the stage does."""
     facts, weights = ungrafted(checkpoint, base.network.conv_out.in_channels)
     save_base(base, out)
-    with whole_file(out / WIDE) as partial:
-        save_file(weights, partial, metadata=facts)
+    save_wide(out / WIDE, weights, facts)
 
 
 def main() -> None:

@@ -76,8 +76,13 @@ def write_wide(path: Path, network: nn.Module, facts: Mapping[str, str]) -> None
     wide = {name: value.contiguous() for name, value in network.conv_out.state_dict().items()}
     if isinstance(network.conv_in, WideEntry):
         wide["entry"] = network.conv_in.all.weight.detach().contiguous()
+    save_wide(path, wide, facts)
+
+
+def save_wide(path: Path, weights: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """What `read_wide` reads again."""
     with whole_file(path) as partial:
-        save_file(wide, partial, metadata=dict(facts))
+        save_file(dict(weights), partial, metadata=dict(facts))
 
 
 def take_wide(network: nn.Module, weights: dict[str, Tensor]) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .visit import checked
+
 PICTURE, ALBEDO = "Neural Image", "Neural Albedo"
 
 
@@ -37,15 +39,11 @@ def check(folder: Path) -> list[dict]:
     spread = [round(float(picture.std()), 3) for picture in pictures]
     moved = [round(float(np.abs(a - b).mean()), 4) for a, b in zip(pictures, pictures[1:], strict=False)]
     return [
-        _told("the animation wrote three frames", len(files) == 3, f"{len(files)} files"),
-        _told("each frame holds the neural passes", len(pictures) == 3 and all(ALBEDO in f for f in frames), ""),
-        _told("each neural picture shows something", len(spread) == 3 and min(spread) > 0.01, f"spread {spread}"),
-        _told("no frame repeats the one before", len(moved) == 2 and min(moved) > 0.0, f"mean change {moved}"),
+        checked("the animation wrote three frames", len(files) == 3, f"{len(files)} files"),
+        checked("each frame holds the neural passes", len(pictures) == 3 and all(ALBEDO in f for f in frames), ""),
+        checked("each neural picture shows something", len(spread) == 3 and min(spread) > 0.01, f"spread {spread}"),
+        checked("no frame repeats the one before", len(moved) == 2 and min(moved) > 0.0, f"mean change {moved}"),
     ]
-
-
-def _told(name: str, good: bool, detail: str) -> dict:
-    return {"name": name, "ok": bool(good), "detail": detail}
 
 
 def main(folder: str) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,11 +57,16 @@ def visit(system: System, root: Path, python: Path, out: Path, only: str = "") -
         job, names = _prepare(shared, python, out, only), [name for name in only.split(",") if name]
         done = Visit(f"Blender {system.blender} ({system.suite})", out)
         with mounted(root, (shared, out, ROOT)):
-            if names != [COMMAND_LINE]:
-                _window(done, root, shared, job, python)
-            if not names or COMMAND_LINE in names:
-                _command_line(done, root, shared, job, python)
+            for part in _parts(names):
+                part(done, root, shared, job, python)
+                done.checks.append(checked("and its engine has ended with it", _engine_has_ended(shared / "home")))
         return done
+
+
+def _parts(names: list[str]) -> list[Callable]:
+    """The runs of Blender that these parts need."""
+    window, command_line = names != [COMMAND_LINE], not names or COMMAND_LINE in names
+    return [run for run, wanted in ((_window, window), (_command_line, command_line)) if wanted]
 
 
 def _prepare(shared: Path, python: Path, out: Path, only: str) -> Path:
@@ -115,7 +120,6 @@ def _window(done: Visit, root: Path, shared: Path, job: Path, python: Path) -> N
     log = done.out / "blender.log"
     status = _run(root, shared, words, log)
     _read(done, shared, status, log, python)
-    done.checks.append(_check("and its engine has ended with it", _engine_has_ended(shared / "home")))
 
 
 def _command_line(done: Visit, root: Path, shared: Path, job: Path, python: Path) -> None:
@@ -125,14 +129,14 @@ def _command_line(done: Visit, root: Path, shared: Path, job: Path, python: Path
     script = ["--factory-startup", "--python-exit-code", "3", "--python", str(INSIDE / "prepare.py"), "--", str(job)]
     prepared = _run(root, shared, ["blender", "-b", *script], log)
     status = _run(root, shared, ["blender", "-b", facts["blend"], "-a"], log) if prepared == 0 else prepared
-    done.checks.append(_check("blender -b FILE -a goes through", status == 0, "" if status == 0 else f"status {status}, see {log}"))
+    done.checks.append(checked("blender -b FILE -a goes through", status == 0, "" if status == 0 else f"status {status}, see {log}"))
     told = log.read_text("utf-8", "replace")
-    done.checks.append(_check("and shows no traceback", "Traceback" not in told))
+    done.checks.append(checked("and shows no traceback", "Traceback" not in told))
     done.checks += _frames(Path(facts["frames"]), python)
-    done.checks.append(_check("and its engine has ended with it", _engine_has_ended(shared / "home")))
 
 
-def _check(name: str, good: bool, detail: str = "") -> dict:
+def checked(name: str, good: bool, detail: str = "") -> dict:
+    """Whether something held, as a report has it."""
     return {"name": name, "ok": bool(good), "detail": detail}
 
 
@@ -180,7 +184,7 @@ def _read(done: Visit, shared: Path, status: int, log: Path, python: Path) -> No
         if told["frames"]:
             done.checks += _frames(shared / "frames", python)
         ended = ended and told["ended"]
-    done.checks.append(_check("Blender went through everything and quit", ended, "" if ended else f"status {status}, see {log}"))
+    done.checks.append(checked("Blender went through everything and quit", ended, "" if ended else f"status {status}, see {log}"))
 
 
 def _frames(folder: Path, python: Path) -> list[dict]:
