@@ -19,7 +19,7 @@ from .errors import TaskError
 from .fitting import Fit, fit, resized, same_shape
 from .given import sizes_in_words
 from .membrane import filled, patched
-from .tasks import Answer, OnStep, Run, Task
+from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task
 from .teamwork.asked import HOLLOW, Inpaint
 from .teamwork.team import Team
 
@@ -35,13 +35,13 @@ class Inpainting(Run):
     def _wire(self) -> dict[str, ChannelImage]:
         """The parts of the given channels around the hole."""
         hole = resized(self.mask, max((image.data.shape[:2] for image in self.kept.values()))) > 0
-        self.view = close_up(hole[..., 0], self.team.native_size or 512, self.periodic)
+        self.view = close_up(hole[..., 0], self.team.native_size or USUAL_SIDE, self.periodic)
         self.periodic = self.periodic and self.view.whole
         return {name: ChannelImage(self.view.cut(image.data), image.space) for name, image in self.kept.items()}
 
     def _fit(self) -> Fit:
         height, width = max(image.data.shape[:2] for image in self.wire.values())
-        side = int(self._option("size")) or (self.team.native_size or 512)
+        side = int(self._option("size")) or (self.team.native_size or USUAL_SIDE)
         working = fit(height, width, side, self.team.base.multiple if self.periodic else 1).working
         return Fit(working, (height, width))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from .library import Located, Unavailable, able, locate
 from .models import adapter_for, is_team
 from .needs import Need, advice, in_words, need_of
 from .synthesis import Synthesis
-from .tasks import Answer, OnStep, Run, Task, outputs_of, task_of
+from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task, outputs_of, task_of
 from .teamwork import TeamError
 from .teamwork.team import Team
 from .warm import WarmTeams
@@ -105,7 +106,8 @@ class TaskRunner:
 
 @dataclass
 class _Attempt:
-    """A job, and what is known about how far it came: the team when it was loaded, the rows when they were counted."""
+    """A job, and what is known about how far it came: the team when it was loaded; its rows and their size, as told by the
+    job at first, and as the run counts them once the pictures are prepared, which can run out of memory itself."""
 
     task: Task
     job: Submit
@@ -121,14 +123,21 @@ class _Attempt:
     @property
     def load(self) -> int:
         """A measure of the job's size: its channels times their pixels."""
-        pixels = max((image.data.shape[0] * image.data.shape[1] for image in self.job.inputs.values()), default=0)
-        pixels = pixels or int(self.job.options.get("width", 0)) * int(self.job.options.get("height", 0))
-        return (len(self.job.inputs) + len(self.outputs)) * pixels
+        rows, (height, width) = self._told()
+        return rows * height * width
+
+    def _told(self) -> tuple[int, tuple[int, int]]:
+        """Channels and the largest one's (height, width), as the job names them; what is not told, or is no number, counts as usual."""
+        sizes = [image.data.shape[:2] for image in self.job.inputs.values()]
+        asked = (self.job.options.get(name) for name in ("height", "width"))
+        usual = tuple(int(side) if isinstance(side, (int, float)) and 1 <= side < math.inf else USUAL_SIDE for side in asked)
+        return len(self.job.inputs) + len(self.outputs), max(sizes, key=math.prod, default=usual)
 
     def run(self) -> Answer:
         """Run it on its team."""
         self.need = need_of(self.team)
         self._check_ability()
+        self.rows, self.size = self._told()
         run = RUNS.get(self.task.name, Run)(self.task, self.team, self.job)
         self.rows, self.size = run.rows(self.outputs), run.fit.working
         answer, info = run.run(self.outputs, self.on_step)

@@ -10,7 +10,7 @@ from blender_addon.wire import ChannelImage, Submit
 
 from . import channels
 from .fitting import Fit, fit
-from .tasks import Answer, OnStep, Run, Task
+from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task
 from .teamwork.team import Team
 
 MATERIAL = ("albedo", "roughness", "metalness", "normals", "height")
@@ -30,7 +30,7 @@ class Synthesis(Run):
     def _fit(self) -> Fit:
         if self.wire:
             return super()._fit()
-        usual = self.team.native_size or 512
+        usual = self.team.native_size or USUAL_SIDE
         width, height = (int(self._option(name)) or usual for name in ("width", "height"))
         side = int(self._option("size")) or max(width, height)
         return fit(height, width, side, self.team.base.multiple if self.periodic else 1)

@@ -116,6 +116,8 @@ camera with a flash beside its lens (0: no flash), `height_scale` the range of a
 material's maps. `repeats`: how often each step of inpainting is taken."""
 TEXTS = ("prompt", "negative_prompt")
 """The options that are texts."""
+USUAL_SIDE = 512
+"""The side in pixels at which a team works, where neither the job nor the team tells another."""
 OF_SURFACES = ("seamless", "fov", "height_scale")
 
 
@@ -185,7 +187,7 @@ class Run:
 
     def _fit(self) -> Fit:
         height, width = next(iter(self.wire.values())).data.shape[:2]
-        side = int(self._option("size")) or self.task.looks * (self.team.native_size or 512)
+        side = int(self._option("size")) or self.task.looks * (self.team.native_size or USUAL_SIDE)
         return fit(height, width, side, self.team.base.multiple if self.periodic else 1)
 
     def _option(self, name: str) -> float:
