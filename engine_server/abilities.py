@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from .teamwork.manner import Manner
 
@@ -19,13 +19,16 @@ def obstacle(task: str, teammates: Sequence[str], manner: Manner) -> str:
     gives, takes = ({n.removesuffix(side) for n in teammates if n.endswith(side)} for side in (".out", ".in"))
     if task == SYNTHESIZE and manner.zero_start:
         return "it answers what it is given, in one step, and makes nothing of its own"
-    if task == INPAINT and manner.zero_start and "mask" not in takes:
-        return "it answers what it is given, in one step, and does not look at masks"
     needed = {"material": (set(), _MAPS), "decompose": ({"image"}, _PARTS), "shade": ({"albedo"}, {"inverseshading"})}
     given, made = needed.get(task, (set(), gives))
     if not gives & made:
         return f"it makes {', '.join(sorted(gives)) or 'nothing'}"
     return "" if given <= takes else f"it takes {', '.join(sorted(takes)) or 'nothing'}"
+
+
+def goes_on(takes: Container[str], manner: Manner) -> bool:
+    """Whether a hole is filled with what lies around it, for a team that makes nothing of its own and does not look at masks."""
+    return manner.zero_start and "mask" not in takes
 
 
 def refusal(model: str, task: str, why: str, others: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 """Parts of pictures made anew, in all channels of a surface or a scene together.
 
 Outside the mask every channel comes back exactly as it was. Inside it is what the team makes beside the known parts, moved so
-that the mask's rim does not show. The network looks closely at the hole, not at the whole picture from afar.
+that the mask's rim does not show. The network looks closely at the hole, not at the whole picture from afar. For a team that
+makes nothing of its own, what lies around the hole goes on in it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from blender_addon.wire import ChannelImage, Submit
 
 from . import channels, derive
+from .abilities import goes_on
 from .closeup import close_up
 from .errors import TaskError
 from .fitting import Fit, fit, resized, same_shape
@@ -23,6 +25,9 @@ from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task
 from .teamwork.asked import HOLLOW, Inpaint
 from .teamwork.team import Team
 
+WIDE, WIDEST = 512, 2048
+"""What goes on into a hole is looked for in so many pixels around it at least, and at so many at most; then at a smaller size."""
+
 
 class Inpainting(Run):
     """One job on one team. Channels that are given and not requested are known as a whole, and help."""
@@ -30,18 +35,21 @@ class Inpainting(Run):
     def __init__(self, task: Task, team: Team, job: Submit) -> None:
         self.mask = _mask(job.inputs)
         self.kept = {name: image for name, image in job.inputs.items() if name != "mask"}
+        self.going_on = goes_on(team.config.inputs, team.manner(task.name))
         super().__init__(task, team, job)
 
     def _wire(self) -> dict[str, ChannelImage]:
         """The parts of the given channels around the hole."""
         hole = resized(self.mask, max((image.data.shape[:2] for image in self.kept.values()))) > 0
-        self.view = close_up(hole[..., 0], self.team.native_size or USUAL_SIDE, self.periodic)
+        native = self.team.native_size or USUAL_SIDE
+        self.view = close_up(hole[..., 0], max(native, WIDE) if self.going_on else native, self.periodic)
         self.periodic = self.periodic and self.view.whole
         return {name: ChannelImage(self.view.cut(image.data), image.space) for name, image in self.kept.items()}
 
     def _fit(self) -> Fit:
         height, width = max(image.data.shape[:2] for image in self.wire.values())
-        side = int(self._option("size")) or (self.team.native_size or USUAL_SIDE)
+        usual = WIDEST if self.going_on else self.team.native_size or USUAL_SIDE
+        side = int(self._option("size")) or usual
         working = fit(height, width, side, self.team.base.multiple if self.periodic else 1).working
         return Fit(working, (height, width))
 
@@ -55,13 +63,17 @@ class Inpainting(Run):
         return {name: self._joined(name, answers[name]) for name in outputs}, info
 
     def _note(self) -> str:
-        """Which of the channels that are known as a whole the team does not look at."""
+        """Where the new part comes from, or which of the channels that are known as a whole the team does not look at."""
+        if self.going_on:
+            return "this model makes nothing of its own: the hole was filled with what lies around it"
         outputs = self.job.outputs or tuple(self.kept)
         unseen = [name for name in self.kept if name not in outputs and name not in self.team.config.inputs]
         return f"this model does not look at {', '.join(unseen)}" if unseen else ""
 
     def rows(self, outputs: tuple[str, ...]) -> int:
         """Given and wanted channels together."""
+        if self.going_on:
+            return len(self.model)
         return len(self._context(outputs, None)) + self._made_rows(self._sources(outputs))
 
     def _check(self, outputs: tuple[str, ...]) -> None:
@@ -81,12 +93,23 @@ class Inpainting(Run):
         size = self.fit.working
         hole = self._hole(size)
         small = {name: resized(picture, size, self.periodic) for name, picture in self.model.items()}
+        if self.going_on:
+            return self._with_height(self._continued(small, hole, outputs, on_step), outputs)
         sources = self._sources(outputs)
         known = {name: filled(picture, hole, self.periodic) for name, picture in derive.specular_workflow(small).items()}
         asked = Inpaint({n: picture for n, picture in known.items() if n in sources}, hole, int(self._option("repeats")) or 1)
         shown = self._context(outputs, (small, hole))
         made = self._computed(shown, sources, on_step, inpaint=asked)
         return self._with_height(derive.metalness_workflow(made), outputs)
+
+    def _continued(self, small: dict[str, np.ndarray], hole: np.ndarray, outputs: tuple[str, ...], on_step: OnStep) -> dict:
+        """What lies around the hole gone on in it; a height map follows from its normals."""
+        from .surroundings import continued  # imports torch
+
+        wanted = tuple(name for name in outputs if name != "height")
+        shown = {name: picture for name, picture in small.items() if name in wanted or name not in outputs}
+        seed = int(self._option("seed"))
+        return self.labour.of(lambda told: continued(shown, wanted, hole, self.periodic, seed, told), on_step)
 
     def _context(self, outputs: tuple[str, ...], seen: tuple[dict, np.ndarray] | None) -> dict[str, Any]:
         """What the team is given: channels that are known as a whole and, if it looks at masks, the mask and the rest."""

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holes in pictures filled with what lies around them, all channels together: for teams that make nothing of their own.
+
+A small copy of the picture is filled piece by piece (`patchwork`). Then, from coarse to fine, two things take turns: each window that
+overlaps the hole looks for the known window that is most like it, and each pixel of the hole becomes the mean of what the windows over
+it would have there (Wexler, Shechtman and Irani, "Space-Time Completion of Video", PAMI 2007). Where there are many windows, each looks
+where it and its neighbours found something before, and nearby (Barnes et al., "PatchMatch", SIGGRAPH 2009). In the end each pixel is that
+of the most similar window over it, for means take the grain away. A window spans all channels: a joint in the albedo is one in the normals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from .membrane import filled
+from .patchwork import PIECE, Patchwork
+from .windows import MANY, Grid, Tensor, components, described
+
+TURNS = (6, 4, 3)
+"""Turns on the coarsest level, the next one, and on each one that follows; a single one where a level has many pixels."""
+THICK, SMALL = 28, 2**16
+"""The hole of the coarsest level is at most about so many pixels thick, and the picture has at most so many."""
+LEAST = 8 * PIECE
+"""No level is narrower, pixels."""
+ENOUGH = 64
+"""So many windows are known on every level."""
+ALL_PAIRS, AT_ONCE = 2**27, 2**24
+"""Pairs of windows up to which all are compared, and how many at once."""
+FAR = 0.5
+"""The quantile of the windows' differences from which on they count little."""
+LEAST_SPREAD = 0.02
+"""A channel that varies less counts as if it varied so much."""
+STRIDES, REACHES = (1, 2, 4), (1, 1, 2, 4, 8, 16, 64)
+"""How far away the neighbours are that a window asks, and how far from what it found it looks, in pixels."""
+
+Told = Callable[[int, int, Callable[[], np.ndarray]], None]
+
+
+def continued(
+    pictures: Mapping[str, np.ndarray],
+    wanted: tuple[str, ...],
+    hole: np.ndarray,
+    periodic: bool = False,
+    seed: int = 0,
+    on_step: Told = lambda *step: None,
+) -> dict[str, np.ndarray]:
+    """The wanted ones of `pictures`, H x W x 3 in the model's encoding, with what is around the hole, H x W booleans, gone on in it.
+
+    The others are known in the hole, too, and guide. If next to nothing is around the hole, it is filled smoothly. The same for
+    the same seed. `on_step(step, total, preview)` is called now and then; what it raises ends the work.
+    """
+    stack = _Stack.of(pictures, wanted, hole)
+    levels = _levels(stack.values, hole, periodic)
+    if not levels:
+        return {name: filled(pictures[name], hole, periodic) for name in wanted}
+    generator = torch.Generator().manual_seed(seed)
+    return stack.pictures(_Fill(stack, periodic, generator, levels, on_step).run(), wanted)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Pictures as one, C x H x W, each with the same say: of mean 0 and spread 1 around the hole."""
+
+    values: Tensor
+    mean: np.ndarray
+    spread: np.ndarray
+    parts: Mapping[str, slice]
+    guides: Tensor
+
+    @staticmethod
+    def of(pictures: Mapping[str, np.ndarray], wanted: tuple[str, ...], hole: np.ndarray) -> _Stack:
+        parts, components_, spreads, guides, count = {}, [], [], [], 0
+        for name, picture in pictures.items():
+            grey = np.ptp(picture, axis=-1).max() == 0
+            components_.append(picture[..., :1] if grey else picture)
+            own = components_[-1].shape[-1]
+            spreads += [np.sqrt(own)] * own
+            guides += [name not in wanted] * own
+            parts[name], count = slice(count, count + own), count + own
+        whole = np.concatenate(components_, -1).astype(np.float32)
+        known = whole[~hole] if not hole.all() else whole.reshape(-1, count)
+        mean = known.mean(0)
+        spread = np.maximum(known.std(0), LEAST_SPREAD) * np.array(spreads, np.float32)
+        values = torch.from_numpy(np.ascontiguousarray(np.moveaxis((whole - mean) / spread, -1, 0)))
+        return _Stack(values, mean, spread, parts, torch.tensor(guides))
+
+    def pictures(self, values: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Some of them again, H x W x 3."""
+        whole = np.moveaxis(values.numpy(), 0, -1) * self.spread + self.mean
+        cut = {name: whole[..., self.parts[name]] for name in names}
+        return {name: np.repeat(part, 3, -1) if part.shape[-1] == 1 else part for name, part in cut.items()}
+
+
+def _levels(values: Tensor, hole: np.ndarray, periodic: bool) -> list[tuple[Tensor, Tensor]]:
+    """The picture and its hole in sizes from coarse to fine, each twice the one before; none if too little is known."""
+    levels, thick = [], _thickness(torch.from_numpy(hole), periodic)
+    level = values, torch.from_numpy(hole)
+    while _known(level[1], periodic) >= ENOUGH:
+        levels.insert(0, level)
+        height, width = level[1].shape
+        if (thick <= THICK and height * width <= SMALL) or min(height, width) < 2 * LEAST:
+            break
+        level, thick = _halved(*level), thick / 2
+    return levels
+
+
+def _known(hole: Tensor, periodic: bool) -> int:
+    if min(hole.shape) < PIECE:
+        return 0
+    return int((~Grid(*hole.shape, periodic, PIECE).any(hole)).sum())
+
+
+def _thickness(hole: Tensor, periodic: bool) -> int:
+    """How many pixels the deepest place of the hole is away from what is known."""
+    depth, rest, mode = 0, hole.float()[None, None], "circular" if periodic else "replicate"
+    while rest.any() and depth < max(hole.shape):
+        rest = -functional.max_pool2d(functional.pad(-rest, (1, 1, 1, 1), mode=mode), 3, 1)
+        depth += 1
+    return depth
+
+
+def _halved(values: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """Half the size: what is known of four pixels each; a hole where any of them is."""
+    height, width = hole.shape
+    more = (0, width % 2, 0, height % 2)
+    known = functional.pad((~hole).float()[None, None], more, mode="replicate")
+    share = functional.avg_pool2d(known, 2)
+    values = functional.avg_pool2d(functional.pad(values[None], more, mode="replicate") * known, 2) / share.clamp_min(0.25)
+    return values[0], share[0, 0] < 1
+
+
+class _Fill:
+    """The work on all levels. What is found on one is known on the next: for each pixel the known one that it is copied from."""
+
+    def __init__(self, stack: _Stack, periodic: bool, generator: torch.Generator, levels: list, on_step: Told) -> None:
+        self.stack, self.periodic, self.generator, self.on_step = stack, periodic, generator, on_step
+        self.levels = levels
+        self.turns = [1 if hole.numel() > MANY else TURNS[min(k, len(TURNS) - 1)] for k, (_, hole) in enumerate(levels)]
+        self.source, self.done, self.total = torch.empty(0), 0, sum(self.turns) + TURNS[0]
+
+    def run(self) -> Tensor:
+        """The values of the finest level."""
+        before = None
+        for number, (values, hole) in enumerate(self.levels):
+            self.source = self._pieces(values, hole) if before is None else _finer(self.source, before, hole)
+            made, before = self._refined(number), hole.shape
+        return made
+
+    def _refined(self, number: int) -> Tensor:
+        """The values of a level, after its turns."""
+        level = _Level(*self.levels[number], self.stack.guides, self.periodic, self.generator)
+        made = level.copied(self.source)
+        for _ in range(self.turns[number]):
+            made, self.source = level.turn(made, self.source)
+            self._told(self.done + 1, made)
+        return level.copied(self.source)
+
+    def _pieces(self, values: Tensor, hole: Tensor) -> Tensor:
+        grid = Grid(*hole.shape, self.periodic, PIECE)
+        work = Patchwork(values, hole, self.stack.guides, grid, self.generator)
+        source = work.sources(lambda share: self._told(int(share * TURNS[0]), work.values))
+        self._told(TURNS[0], work.values)
+        return source
+
+    def _told(self, done: int, values: Tensor) -> None:
+        name = next(iter(self.stack.parts))
+        if done > self.done:
+            self.on_step(done, self.total, lambda: self.stack.pictures(values, (name,))[name])
+            self.done = done
+
+
+def _finer(source: Tensor, before: tuple[int, int], hole: Tensor) -> Tensor:
+    """Where pixels are copied from at twice the size."""
+    height, width = hole.shape
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    coarse = source[(row // 2) * before[1] + column // 2]
+    down = (coarse // before[1] * 2 + row % 2).clamp_max(height - 1)
+    right = (coarse % before[1] * 2 + column % 2).clamp_max(width - 1)
+    own = torch.arange(height * width)
+    return torch.where(hole.view(-1), (down * width + right).view(-1), own)
+
+
+class _Level:
+    """One size of the picture, and its windows: those over the hole, and the known ones, which they may become like."""
+
+    def __init__(self, values: Tensor, hole: Tensor, guides: Tensor, periodic: bool, generator: torch.Generator) -> None:
+        self.values, self.hole, self.generator = values, hole.view(-1), generator
+        self.grid = Grid(*hole.shape, periodic)
+        self.made = hole & ~guides[:, None, None]
+        over = self.grid.any(hole).view(-1)
+        self.spoilt, self.open, self.known = over, over.nonzero()[:, 0], (~over).nonzero()[:, 0]
+        self.filters = components(values, self.grid, self.known, generator)
+        self.described = described(values, self.grid, self.filters)
+        self.found: Tensor | None = None
+
+    def copied(self, source: Tensor) -> Tensor:
+        """The picture with each pixel of the hole copied."""
+        flat = self.values.flatten(1)
+        return torch.where(self.made, flat[:, source].view_as(self.values), self.values)
+
+    def turn(self, made: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """One search and one mean: the new picture, and where each pixel is copied from in the main."""
+        seen = described(made, self.grid, self.filters)[self.open]
+        like, off = self._compared(seen) if len(self.open) * len(self.known) <= ALL_PAIRS else self._searched(seen, source)
+        self.found = like
+        return self._mean(like, off)
+
+    def _compared(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """The most similar of all known windows, and the squared distances."""
+        there = self.described[self.known]
+        size, step, best = there.square().sum(1), max(1, AT_ONCE // len(there)), []
+        for first in range(0, len(seen), step):
+            best.append((size - 2 * seen[first : first + step] @ there.T).argmin(1))
+        like = self.known[torch.cat(best)]
+        return like, (seen - self.described[like]).square().sum(1)
+
+    def _searched(self, seen: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """A similar window among those that the pixels come from, those that were found before, and those near to them."""
+        search = _Search(self, seen)
+        if self.found is not None:
+            search.offer(self.found)
+        rows, columns = self.open // self.grid.shape[1], self.open % self.grid.shape[1]
+        for down, right in self.grid.offsets()[::3]:
+            pixel = source[self.grid.pixels(self.open, down, right)]
+            search.offer(self.grid.at(pixel // self.grid.width - down, pixel % self.grid.width - right))
+        search.look_around(self.generator)
+        search.ask_neighbours(rows, columns)
+        return search.like, search.off
+
+    def _mean(self, like: Tensor, off: Tensor) -> tuple[Tensor, Tensor]:
+        drawn = off[torch.randperm(len(off), generator=self.generator)[:100_000]]
+        weight = torch.exp(-off / (2 * torch.quantile(drawn, FAR).clamp_min(1e-6))).clamp_min(1e-9)
+        flat, count = self.values.flatten(1).T.contiguous(), len(self.hole)
+        total, weights = torch.zeros(count, flat.shape[1]), torch.zeros(count)
+        source, best = torch.arange(count), torch.full((count,), -1.0)
+        for offset in self.grid.offsets():
+            to = self.grid.pixels(self.open, *offset)
+            inside = self.hole[to]
+            to, come, say = to[inside], self.grid.pixels(like, *offset)[inside], weight[inside]
+            total.index_add_(0, to, flat[come] * say[:, None])
+            weights.index_add_(0, to, say)
+            nearer = say * self._middle(*offset) > best[to]
+            best[to[nearer]], source[to[nearer]] = say[nearer] * self._middle(*offset), come[nearer]
+        mean = (total / weights.clamp_min(1e-12)[:, None]).T.view_as(self.values)
+        return torch.where(self.made, mean, self.values), source
+
+    def _middle(self, down: int, right: int) -> float:
+        """More for pixels in the middle of a window."""
+        half = self.grid.side // 2
+        return 1.0 - 0.05 * ((down - half) ** 2 + (right - half) ** 2) / half**2
+
+
+class _Search:
+    """For each open window, the best known one that it was offered."""
+
+    def __init__(self, level: _Level, seen: Tensor) -> None:
+        self.level, self.seen = level, seen
+        first = torch.randint(len(level.known), (len(seen),), generator=level.generator)
+        self.like = level.known[first]
+        self.off = (seen - level.described[self.like]).square().sum(1)
+
+    def offer(self, windows: Tensor) -> None:
+        """One more for each; -1 and windows over the hole are none."""
+        windows = torch.where(windows < 0, self.like, windows)
+        windows = torch.where(self.level.spoilt[windows], self.like, windows)
+        off = (self.seen - self.level.described[windows]).square().sum(1)
+        better = off < self.off
+        self.like, self.off = torch.where(better, windows, self.like), torch.where(better, off, self.off)
+
+    def look_around(self, generator: torch.Generator) -> None:
+        """Places at random, near to the best one and further away."""
+        columns = self.level.grid.shape[1]
+        for reach in REACHES:
+            down, right = (torch.randint(-reach, reach + 1, self.like.shape, generator=generator) for _ in range(2))
+            self.offer(self.level.grid.at(self.like // columns + down, self.like % columns + right))
+
+    def ask_neighbours(self, rows: Tensor, columns: Tensor) -> None:
+        """What goes on from what the neighbours found."""
+        grid, found = self.level.grid, torch.full((self.level.spoilt.shape[0],), -1)
+        for stride in STRIDES:
+            for down, right in ((stride, 0), (-stride, 0), (0, stride), (0, -stride)):
+                found[self.level.open] = self.like
+                neighbour = grid.at(rows + down, columns + right)
+                theirs = torch.where(neighbour < 0, -1, found[neighbour])
+                offered = grid.at(theirs // grid.shape[1] - down, theirs % grid.shape[1] - right)
+                self.offer(torch.where(theirs < 0, -1, offered))

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holes filled with what lies around them: against slow loops, on patterns whose truth is known, and as a job of the bundled team."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from blender_addon.wire import ChannelImage, Submit
+from engine_server.membrane import filled
+from engine_server.patchwork import PIECE, Patchwork
+from engine_server.runner import TaskRunner
+from engine_server.surroundings import continued
+from engine_server.windows import Grid, components, described
+
+
+def bricks(height: int = 128, width: int = 128) -> dict[str, np.ndarray]:
+    """Bricks of 16 x 8 pixels that tile, with grain; where the joints are, all channels say."""
+    y, x = np.mgrid[:height, :width]
+    joint = (y % 8 < 2) | ((x + 8 * (y // 8 % 2)) % 16 < 2)
+    grain = np.random.default_rng(1).random((height, width, 1), np.float32) * 0.1
+    albedo = np.where(joint[..., None], np.float32([0.8, 0.8, 0.7]), np.float32([0.5, 0.2, 0.1])) + grain
+    roughness = np.repeat(np.where(joint[..., None], 0.9, 0.4), 3, -1)
+    normals = np.stack([0.5 + 0.3 * joint, np.full(joint.shape, 0.5), np.full(joint.shape, 0.9)], -1)
+    return {name: np.float32(values) for name, values in (("albedo", albedo), ("normals", normals), ("roughness", roughness))}
+
+
+def disc(height: int = 128, width: int = 128, radius: float = 21.0) -> np.ndarray:
+    """A round hole in the middle."""
+    y, x = np.mgrid[:height, :width]
+    return np.hypot(y - height / 2, x - width / 2) < radius
+
+
+def error(a: np.ndarray, b: np.ndarray, hole: np.ndarray) -> float:
+    """RMSE within the hole."""
+    return float(np.sqrt(np.mean((a - b)[hole] ** 2)))
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_windows_are_those_of_a_slow_loop(periodic):
+    random = np.random.default_rng(0)
+    picture, hole = random.random((2, 11, 13), np.float32), random.random((11, 13)) < 0.03
+    grid = Grid(11, 13, periodic, side=3)
+    wrapped = np.pad(picture, ((0, 0), (0, 2), (0, 2)), "wrap") if periodic else picture
+    spoilt = np.pad(hole, ((0, 2), (0, 2)), "wrap") if periodic else hole
+    rows, columns = grid.shape
+    assert (rows, columns) == ((11, 13) if periodic else (9, 11))
+    values, over = torch.from_numpy(picture), grid.any(torch.from_numpy(hole))
+    told = described(values, grid, components(values, grid, torch.arange(rows * columns), torch.Generator().manual_seed(0)))
+    windows = {}
+    for row in range(rows):
+        for column in range(columns):
+            number = int(grid.at(torch.tensor(row), torch.tensor(column)))
+            windows[number] = wrapped[:, row : row + 3, column : column + 3]
+            assert over[row, column] == spoilt[row : row + 3, column : column + 3].any()
+            seen = [values.flatten(1)[:, grid.pixels(torch.tensor(number), *offset)] for offset in grid.offsets()]
+            assert np.array_equal(torch.stack(seen, -1).view(2, 3, 3).numpy(), windows[number])
+    for a, b in ((0, 5), (7, 60), (13, 98)):  # all components there are: the distance is exact
+        assert float((told[a] - told[b]).square().sum()) == pytest.approx(float(((windows[a] - windows[b]) ** 2).sum()), rel=1e-3)
+    assert int(grid.at(torch.tensor(-1), torch.tensor(0))) == ((rows - 1) * columns if periodic else -1)
+
+
+def test_a_piece_comes_from_the_window_that_a_slow_loop_finds():
+    random = np.random.default_rng(3)
+    values, hole = torch.from_numpy(random.random((2, 30, 30), np.float32)), torch.zeros(30, 30, dtype=torch.bool)
+    hole[14:17, 14:17] = True
+    grid = Grid(30, 30, False, PIECE)
+    work = Patchwork(values, hole, torch.tensor([False, False]), grid, torch.Generator())
+    here = torch.stack([grid.pixels(grid.at(torch.tensor(11), torch.tensor(11)), *offset) for offset in grid.offsets()])
+    seen, found = ~hole.numpy()[11:20, 11:20], {}
+    for row in range(22):
+        for column in range(22):
+            if not hole[row : row + PIECE, column : column + PIECE].any():
+                off = (values[:, row : row + PIECE, column : column + PIECE] - values[:, 11:20, 11:20]).numpy() * seen
+                found[row * 22 + column] = float((off**2).sum())
+    like = int(work._like(here))
+    assert found[like] <= 1.1 * min(found.values()) + 1e-4
+
+
+def test_every_pixel_of_a_patchwork_is_a_known_one():
+    maps, hole = bricks(48, 48), disc(48, 48, 8)
+    values = torch.from_numpy(np.ascontiguousarray(np.moveaxis(maps["albedo"], -1, 0)))
+    work = Patchwork(values, torch.from_numpy(hole), torch.zeros(3, dtype=torch.bool), Grid(48, 48, False, PIECE), torch.Generator())
+    shares = []
+    source = work.sources(shares.append).numpy()
+    assert not hole.reshape(-1)[source].any() and np.array_equal(source[~hole.reshape(-1)], np.flatnonzero(~hole))
+    assert np.array_equal(work.values.flatten(1).numpy(), values.flatten(1).numpy()[:, source])
+    assert shares == sorted(shares) and shares[0] == 0.0
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_a_pattern_goes_on_in_all_channels_together(periodic):
+    maps, hole = bricks(), disc()
+    if periodic:
+        hole = np.roll(hole, (64, 64), (0, 1))  # over all four borders
+    made = continued(maps, tuple(maps), hole, periodic)
+    for name, truth in maps.items():
+        assert np.allclose(made[name][~hole], truth[~hole], atol=1e-5)
+        assert error(made[name], truth, hole) < 0.5 * error(filled(truth, hole, periodic), truth, hole), name
+    joints = [made["albedo"][..., 1] > 0.5, made["roughness"][..., 0] > 0.65, made["normals"][..., 0] > 0.65]
+    assert all((joints[0] == other)[hole].mean() > 0.97 for other in joints[1:])
+
+
+def test_detail_is_as_fine_in_the_hole_as_beside_it():
+    grain = {"albedo": np.random.default_rng(2).random((96, 96, 3), np.float32)}
+    hole = disc(96, 96, 14)
+    made = continued(grain, ("albedo",), hole)["albedo"]
+    steps = np.abs(np.diff(made, axis=1)).mean(-1)
+    inside = hole[:, 1:] & hole[:, :-1]
+    assert 0.5 < steps[inside].mean() / steps[~inside].mean() < 1.1
+
+
+def test_what_is_known_in_the_hole_leads():
+    y, x = np.mgrid[:96, :96]
+    spots = (np.random.default_rng(5).random((24, 24)) < 0.4).repeat(4, 0).repeat(4, 1)[..., None]
+    maps = {"albedo": np.repeat(np.where(spots, 0.8, 0.2), 3, -1), "roughness": np.repeat(np.where(spots, 0.3, 0.9), 3, -1)}
+    maps, hole = {name: np.float32(values) for name, values in maps.items()}, disc(96, 96, 14)
+    made = continued(maps, ("roughness",), hole)
+    assert set(made) == {"roughness"}
+    assert ((made["roughness"][..., 0] < 0.6) == spots[..., 0])[hole].mean() > 0.95
+
+
+def test_the_seed_decides_and_what_the_hole_hides_has_no_say():
+    grain, hole = {"albedo": np.random.default_rng(2).random((64, 64, 3), np.float32)}, disc(64, 64, 9)
+    hidden = {"albedo": np.where(hole[..., None], np.float32(7), grain["albedo"])}
+    one, again, other, same = (
+        continued(pictures, ("albedo",), hole, seed=seed)["albedo"] for pictures, seed in ((grain, 1), (grain, 1), (grain, 2), (hidden, 1))
+    )
+    assert np.array_equal(one, again) and np.allclose(one, same, atol=1e-5) and not np.allclose(one, other, atol=0.05)
+
+
+def test_steps_are_counted_and_it_can_be_stopped():
+    maps, hole, told = bricks(), disc(), []
+
+    def stop(step, total, preview):
+        told.append((step, total))
+        assert preview().shape == (*preview().shape[:2], 3)
+        if len(told) == 4:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        continued(maps, ("albedo",), hole, on_step=stop)
+    told.clear()
+    continued(maps, ("albedo",), hole, on_step=lambda step, total, preview: told.append((step, total)))
+    steps, totals = zip(*told, strict=True)
+    assert list(steps) == sorted(set(steps)) and set(totals) == {steps[-1]}
+
+
+@pytest.mark.parametrize("hole", [np.ones((40, 40), bool), disc(40, 40, 30), np.eye(8, dtype=bool)])
+def test_where_next_to_nothing_is_known_it_is_filled_smoothly(hole):
+    picture = np.random.default_rng(0).random((*hole.shape, 3), np.float32)
+    made = continued({"albedo": picture}, ("albedo",), hole)["albedo"]
+    assert np.array_equal(made, filled(picture, hole))
+
+
+@pytest.mark.parametrize("seamless", [0, 1])
+def test_the_bundled_team_mends_a_material(seamless):
+    maps, hole = bricks(), disc()
+    spaces = {"albedo": "scene-linear", "normals": "tangent-normal", "roughness": "data"}
+    given = {name: ChannelImage(values[..., :1] if name == "roughness" else values, spaces[name]) for name, values in maps.items()}
+    normals = given["normals"].data * 2 - 1
+    given["normals"] = ChannelImage(normals / np.linalg.norm(normals, axis=-1, keepdims=True), "tangent-normal")
+    given["mask"] = ChannelImage(hole[..., None].astype(np.float32), "data")
+    made, info = TaskRunner().run(Submit("j", "inpaint", "nano", given, (), {"seamless": seamless}), lambda *step: None)
+    assert "what lies around it" in info["note"]
+    for name, output in made.items():
+        before = given[name].data
+        assert np.array_equal(output.data[~hole], before[~hole]), name
+        assert error(output.data, before, hole) < 0.5 * error(filled(before, hole), before, hole), name
+    assert np.allclose(np.linalg.norm(made["normals"].data, axis=-1), 1.0, atol=1e-4)
