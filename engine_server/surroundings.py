@@ -10,7 +10,8 @@ of the most similar window over it, for means take the grain away. A window span
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,15 @@ from torch.nn import functional
 
 from .membrane import filled
 from .patchwork import PIECE, Patchwork
+from .search import Search
 from .windows import MANY, Grid, Tensor, components, described
 
 TURNS = (6, 4, 3)
 """Turns on the coarsest level, the next one, and on each one that follows; a single one where a level has many pixels."""
 THICK, SMALL = 28, 2**16
 """The hole of the coarsest level is at most about so many pixels thick, and the picture has at most so many."""
+COARSE = 256
+"""Pixels a side at which it is seen how thick the hole is."""
 LEAST = 8 * PIECE
 """No level is narrower, pixels."""
 ENOUGH = 64
@@ -35,8 +39,6 @@ FAR = 0.5
 """The quantile of the windows' differences from which on they count little."""
 LEAST_SPREAD = 0.02
 """A channel that varies less counts as if it varied so much."""
-STRIDES, REACHES = (1, 2, 4), (1, 1, 2, 4, 8, 16, 64)
-"""How far away the neighbours are that a window asks, and how far from what it found it looks, in pixels."""
 
 Told = Callable[[int, int, Callable[[], np.ndarray]], None]
 
@@ -59,7 +61,19 @@ def continued(
     if not levels:
         return {name: filled(pictures[name], hole, periodic) for name in wanted}
     generator = torch.Generator().manual_seed(seed)
-    return stack.pictures(_Fill(stack, periodic, generator, levels, on_step).run(), wanted)
+    with _one_thread():
+        return stack.pictures(_Fill(stack, periodic, generator, levels, on_step).run(), wanted)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """A second thread wins a third of the time on an idle machine; on a busy one both wait for each other, eight times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -116,12 +130,14 @@ def _known(hole: Tensor, periodic: bool) -> int:
 
 
 def _thickness(hole: Tensor, periodic: bool) -> int:
-    """How many pixels the deepest place of the hole is away from what is known."""
-    depth, rest, mode = 0, hole.float()[None, None], "circular" if periodic else "replicate"
-    while rest.any() and depth < max(hole.shape):
+    """About how many pixels the deepest place of the hole is away from what is known."""
+    scale = 1 + max(hole.shape) // COARSE
+    rest = functional.max_pool2d(hole.float()[None, None], scale, ceil_mode=True)
+    depth, mode = 0, "circular" if periodic else "replicate"
+    while rest.any() and depth < COARSE:
         rest = -functional.max_pool2d(functional.pad(-rest, (1, 1, 1, 1), mode=mode), 3, 1)
         depth += 1
-    return depth
+    return depth * scale
 
 
 def _halved(values: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,7 +237,7 @@ class _Level:
 
     def _searched(self, seen: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """A similar window among those that the pixels come from, those that were found before, and those near to them."""
-        search = _Search(self, seen)
+        search = Search(self, seen)
         if self.found is not None:
             search.offer(self.found)
         rows, columns = self.open // self.grid.shape[1], self.open % self.grid.shape[1]
@@ -253,39 +269,3 @@ class _Level:
         """More for pixels in the middle of a window."""
         half = self.grid.side // 2
         return 1.0 - 0.05 * ((down - half) ** 2 + (right - half) ** 2) / half**2
-
-
-class _Search:
-    """For each open window, the best known one that it was offered."""
-
-    def __init__(self, level: _Level, seen: Tensor) -> None:
-        self.level, self.seen = level, seen
-        first = torch.randint(len(level.known), (len(seen),), generator=level.generator)
-        self.like = level.known[first]
-        self.off = (seen - level.described[self.like]).square().sum(1)
-
-    def offer(self, windows: Tensor) -> None:
-        """One more for each; -1 and windows over the hole are none."""
-        windows = torch.where(windows < 0, self.like, windows)
-        windows = torch.where(self.level.spoilt[windows], self.like, windows)
-        off = (self.seen - self.level.described[windows]).square().sum(1)
-        better = off < self.off
-        self.like, self.off = torch.where(better, windows, self.like), torch.where(better, off, self.off)
-
-    def look_around(self, generator: torch.Generator) -> None:
-        """Places at random, near to the best one and further away."""
-        columns = self.level.grid.shape[1]
-        for reach in REACHES:
-            down, right = (torch.randint(-reach, reach + 1, self.like.shape, generator=generator) for _ in range(2))
-            self.offer(self.level.grid.at(self.like // columns + down, self.like % columns + right))
-
-    def ask_neighbours(self, rows: Tensor, columns: Tensor) -> None:
-        """What goes on from what the neighbours found."""
-        grid, found = self.level.grid, torch.full((self.level.spoilt.shape[0],), -1)
-        for stride in STRIDES:
-            for down, right in ((stride, 0), (-stride, 0), (0, stride), (0, -stride)):
-                found[self.level.open] = self.like
-                neighbour = grid.at(rows + down, columns + right)
-                theirs = torch.where(neighbour < 0, -1, found[neighbour])
-                offered = grid.at(theirs // grid.shape[1] - down, theirs % grid.shape[1] - right)
-                self.offer(torch.where(theirs < 0, -1, offered))

@@ -11,7 +11,7 @@ from torch.nn import functional
 Tensor = torch.Tensor
 SIDE = 7
 """Of a window, in pixels."""
-NUMBERS, FEW_NUMBERS, MANY = 32, 16, 2**20
+NUMBERS, FEW_NUMBERS, MANY = 32, 16, 2**19
 """Principal components by which windows are compared, and fewer where there are many windows."""
 DRAWN = 4000
 """So many windows tell what the principal components are."""

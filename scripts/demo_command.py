@@ -16,7 +16,7 @@ MOST_SAMPLES = 65536
 
 def arguments() -> argparse.ArgumentParser:
     """The command line; `scripts.demo_job` understands the same."""
-    about = "Turns a photo into a material, and a scene into passes, a shaded picture and its channels."
+    about = "Turns a photo into a material and mends it, and a scene into passes, a shaded picture and its channels."
     parser = argparse.ArgumentParser(prog="demo.py", description=about)
     parser.add_argument("--photo", type=Path, help="a photo of a surface: JPEG, PNG or EXR (default: bricks, CC0)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"), help="folder for the results (demo_output)")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo's main job: Blender with the add-on, an engine of its own, and the three tasks. Run by `demo.py`."""
+"""The demo's main job: Blender with the add-on, an engine of its own, and four tasks. Run by `demo.py`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def do(operator: Callable, **settings: Any) -> None:
         raise DemoError(str(error).removeprefix("Error: ").strip()) from error
 
 
-def photo_to_material(photo: Path, size: int, samples: int, out: Path, stages: Stages) -> None:
-    """Maps as PNG, a packed .blend, and a render of the material, 2 size x 2 size."""
+def photo_to_material(photo: Path, size: int, samples: int, out: Path, stages: Stages) -> Any:
+    """Maps as PNG, a packed .blend, and a render of the material, 2 size x 2 size; gives the material."""
     import bpy
 
     from blender_addon import images
@@ -60,6 +60,7 @@ def photo_to_material(photo: Path, size: int, samples: int, out: Path, stages: S
     stages.made("material_preview.png", "the material on a ball and a tile")
     _save(material, out / "material.blend")
     stages.made("material.blend", "the material, textures packed")
+    return material
 
 
 def _save(material: Any, path: Path) -> None:
@@ -69,6 +70,25 @@ def _save(material: Any, path: Path) -> None:
     bpy.ops.mesh.primitive_plane_add(size=2)
     bpy.context.object.data.materials.append(material)
     do(bpy.ops.wm.save_as_mainfile, filepath=str(path), check_existing=False, compress=True)
+
+
+def mend(material: Any, out: Path, stages: Stages) -> None:
+    """A part of the material made anew in all maps together, as if there were a stain."""
+    import bpy
+
+    from blender_addon import images
+
+    before = next(i for i in bpy.data.images if i.get("teamwork_task") == "material" and i["teamwork_channel"] == "albedo")
+    stain = report.stain(before.size[1], before.size[0])
+    images.create("stain", stain, "metalness")
+    with stages.time("inpainting the material"):
+        do(bpy.ops.teamwork.inpaint, material=material.name, mask="stain", mask_from="BRIGHT")
+    images.save_png(images.create("holed", np.where(stain > 0, np.float32(0), images.read(before)), "albedo"), out / "holed.png")
+    stages.made("holed.png", "the base colour without a part of it")
+    for image in [i for i in bpy.data.images if i.get("teamwork_task") == "inpaint"]:
+        name = f"mended_{image['teamwork_channel']}.png"
+        images.save_png(image, out / name)
+        stages.made(name, "map with that part made anew")
 
 
 def shade_scene(size: int, samples: int, out: Path, stages: Stages) -> dict[str, np.ndarray]:
@@ -128,7 +148,7 @@ def run(photo: Path, out: Path, size: int, samples: int) -> None:
             engine = launcher.start_engine(Path(sys.executable))
         try:
             do(bpy.ops.teamwork.test_engine)
-            photo_to_material(photo, size, samples, out, stages)
+            mend(photo_to_material(photo, size, samples, out, stages), out, stages)
             truth = shade_scene(size, samples, out, stages)
             decompose(truth, out, stages)
         finally:

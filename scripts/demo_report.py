@@ -49,6 +49,14 @@ class Stages:
         return "\n".join(lines)
 
 
+def stain(height: int, width: int) -> np.ndarray:
+    """A mask of an uneven blot, height x width x 1, 1 inside."""
+    y, x = np.mgrid[:height, :width]
+    radius, angle = np.hypot(y - height * 0.55, x - width * 0.45), np.arctan2(y - height * 0.55, x - width * 0.45)
+    blot = radius < min(height, width) * (0.17 + 0.04 * np.sin(3 * angle) + 0.02 * np.sin(7 * angle + 1))
+    return blot[..., None].astype(np.float32)
+
+
 def display_error(image: np.ndarray, truth: np.ndarray) -> str:
     """RMSE and PSNR of two scene-linear pictures after display encoding."""
     rmse = float(np.sqrt(np.mean((colour.display_encode(image) - colour.display_encode(truth)) ** 2)))

@@ -15,6 +15,13 @@ from PIL import Image, ImageDraw, ImageFont
 SIDE, GAP, LABEL = 230, 8, 22
 ROWS = (
     (("photo", "photo"), ("albedo", "base colour"), ("normals", "normal"), ("roughness", "roughness"), ("height", "height")),
+    (
+        ("holed", "a part taken out"),
+        ("mended_albedo", "made anew: base colour"),
+        ("mended_normals", "normal"),
+        ("mended_roughness", "roughness"),
+        ("mended_height", "height"),
+    ),
     (("material_preview", "the material"), ("noisy", "4 samples"), ("neural_shading", "shaded"), ("reference", "reference")),
 )
 
