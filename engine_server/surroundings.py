@@ -4,8 +4,9 @@
 A small copy of the picture is filled piece by piece (`patchwork`). Then, from coarse to fine, two things take turns: each window that
 overlaps the hole looks for the known window that is most like it, and each pixel of the hole becomes the mean of what the windows over
 it would have there (Wexler, Shechtman and Irani, "Space-Time Completion of Video", PAMI 2007). Where there are many windows, each looks
-where it and its neighbours found something before, and nearby (Barnes et al., "PatchMatch", SIGGRAPH 2009). In the end each pixel is that
-of the most similar window over it, for means take the grain away. A window spans all channels: a joint in the albedo is one in the normals.
+where it and its neighbours found something before, and nearby (`search`). In the end each pixel is that of the most similar window over
+it, for means take the grain away, and what shows where pieces meet is made up for (`joints`). A window spans all channels: a joint in
+the albedo is a joint in the normals.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from .joints import joined
 from .membrane import filled
 from .patchwork import PIECE, Patchwork
 from .search import Search
@@ -162,19 +164,18 @@ class _Fill:
     def run(self) -> Tensor:
         """The values of the finest level."""
         before = None
-        for number, (values, hole) in enumerate(self.levels):
+        for turns, (values, hole) in zip(self.turns, self.levels, strict=True):
             self.source = self._pieces(values, hole) if before is None else _finer(self.source, before, hole)
-            made, before = self._refined(number), hole.shape
-        return made
+            level = _Level(values, hole, self.stack.guides, self.periodic, self.generator)
+            self._refine(level, turns)
+            before = hole.shape
+        return joined(level.values, level.made, level.hole, self.source, self.periodic)
 
-    def _refined(self, number: int) -> Tensor:
-        """The values of a level, after its turns."""
-        level = _Level(*self.levels[number], self.stack.guides, self.periodic, self.generator)
+    def _refine(self, level: _Level, turns: int) -> None:
         made = level.copied(self.source)
-        for _ in range(self.turns[number]):
+        for _ in range(turns):
             made, self.source = level.turn(made, self.source)
             self._told(self.done + 1, made)
-        return level.copied(self.source)
 
     def _pieces(self, values: Tensor, hole: Tensor) -> Tensor:
         grid = Grid(*hole.shape, self.periodic, PIECE)

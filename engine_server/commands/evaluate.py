@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from .. import models
-from ..evaluate import naive, report, shading, sheet
+from ..evaluate import mending, naive, report, shading, sheet
 from ..evaluate.errors import DataError
 from ..evaluate.lpips import Lpips
 from ..evaluate.runner import Evaluation, Expert, Team, evaluate
@@ -38,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(0,),
         metavar="N[,N...]",
         help="denoising steps (default: the team's own); several, such as 1,2,4,8, give a table with a column for each",
+    )
+    parser.add_argument(
+        "--holes", action="store_true", help="instead of what photos tell: how well holes in the true maps are filled"
     )
     parser.add_argument("--lpips", action="store_true", help="measure LPIPS, too; its weights are fetched the first time")
     parser.add_argument(
@@ -83,9 +87,26 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, samples: list[Sample]) -> None:
+    if args.holes:
+        _mend(args, samples)
+        return
     evaluator = Evaluator(args, samples)
     done = {steps: evaluator.evaluated(steps) for steps in args.steps}
     _publish(args, done, evaluator.rows)
+
+
+def _mend(args: argparse.Namespace, samples: list[Sample]) -> None:
+    shown, rows = sheet.choose(len(samples), SHEET_ROWS if args.contact_sheet else 0, args.seed), []
+
+    def on_case(index: int, count: int, name: str, pictures: tuple, seconds: float) -> None:
+        made, truth, hole = pictures
+        _progress(index, count, name, seconds)
+        if index in shown:
+            rows.append(sheet.Row(name, mending.cut(truth, hole), made, truth))
+
+    found = mending.evaluate_mending(_team(args, "inpaint"), samples, seed=args.seed, size=args.size, on_case=on_case)
+    print(mending.table(found))
+    _write(args, lambda: {"settings": _settings(args), "samples": found.cases}, rows)
 
 
 class Evaluator:
@@ -154,9 +175,13 @@ def _publish(args: argparse.Namespace, done: dict[int, Result], rows: list[sheet
     if shaded:
         text = report.steps_table(shadings) if several else report.table(shaded)
         print(f"\nshading from noisy.png and the passes: {text}")
+    _write(args, lambda: _json(args, done), rows)
+
+
+def _write(args: argparse.Namespace, content: Callable[[], dict], rows: list[sheet.Row]) -> None:
     try:
         if args.json:
-            report.write_json(args.json, _json(args, done))
+            report.write_json(args.json, content())
         if args.contact_sheet:
             sheet.write(args.contact_sheet, rows)
     except OSError as error:
@@ -165,12 +190,16 @@ def _publish(args: argparse.Namespace, done: dict[int, Result], rows: list[sheet
 
 def _json(args: argparse.Namespace, done: dict[int, Result]) -> dict:
     """The report of one number of steps, or `{"settings": ..., "steps": {number: report}}` of several."""
-    names = ("team", "adapter", "data", "seed", "size", "limit", "device", "lpips")
-    settings = {name: _plain(getattr(args, name)) for name in names}
+    settings = _settings(args)
     if len(done) == 1:
         steps, (maps, shaded) = next(iter(done.items()))
         return report.as_json(maps, settings | {"steps": steps}, shaded)
     return {"settings": settings | {"steps": list(done)}, "steps": {n: report.as_json(m, {}, s) for n, (m, s) in done.items()}}
+
+
+def _settings(args: argparse.Namespace) -> dict:
+    names = ("team", "adapter", "data", "seed", "size", "limit", "device", "lpips", "holes")
+    return {name: _plain(getattr(args, name)) for name in names}
 
 
 def _plain(value: Path | str | int | None) -> str | int | None:

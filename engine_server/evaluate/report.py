@@ -90,10 +90,11 @@ def _count(evaluation: Evaluation, kind: str) -> int:
 
 def _titled(kind: str, count: int, answers: dict) -> str:
     title = f"{count} photo{'s' if count != 1 else ''}" + ("" if kind == EVERY else f", only {kind}.png")
-    return _lines(title, _without_empty([["map", "measure", *COLUMNS, "better"], *table_rows(answers)]))
+    return lines(title, _without_empty([["map", "measure", *COLUMNS, "better"], *table_rows(answers)]))
 
 
-def _lines(title: str, rows: list[list[str]]) -> str:
+def lines(title: str, rows: list[list[str]]) -> str:
+    """A title and rows in columns, of which all but the first two and the last hold numbers."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join([title, *("  ".join(_aligned(row, widths)).rstrip() for row in rows)])
 
@@ -128,8 +129,8 @@ def steps_table(evaluations: dict[int, Evaluation]) -> str:
     rows.append(["", "seconds per photo, median", *times, ""])
     first = next(iter(evaluations.values()))
     count = len(first.cases)
-    lines = _lines(f"{count} photo{'s' if count != 1 else ''}, by denoising steps", rows)
-    return "\n\n".join([lines, _notes(first)]).rstrip()
+    text = lines(f"{count} photo{'s' if count != 1 else ''}, by denoising steps", rows)
+    return "\n\n".join([text, _notes(first)]).rstrip()
 
 
 def _notes(evaluation: Evaluation) -> str:

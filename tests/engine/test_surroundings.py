@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from blender_addon.wire import ChannelImage, Submit
-from engine_server.membrane import filled
+from engine_server.joints import _Places, joined
+from engine_server.membrane import filled, relaxed
 from engine_server.patchwork import PIECE, Patchwork
 from engine_server.runner import TaskRunner
 from engine_server.surroundings import continued
@@ -169,3 +170,55 @@ def test_the_bundled_team_mends_a_material(seamless):
         assert np.array_equal(output.data[~hole], before[~hole]), name
         assert error(output.data, before, hole) < 0.5 * error(filled(before, hole), before, hole), name
     assert np.allclose(np.linalg.norm(made["normals"].data, axis=-1), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_what_is_made_up_for_at_joints_is_that_of_a_slow_loop(periodic):
+    random = np.random.default_rng(4)
+    picture, hole = random.random((8, 9, 2), np.float32), random.random((8, 9)) < 0.4
+    known = np.flatnonzero(~hole)
+    source = np.where(hole, random.choice(known, hole.shape), np.arange(72).reshape(8, 9))
+    copied = picture.reshape(-1, 2)[source]
+
+    def beside(place, down, right):
+        y, x = place[0] + down, place[1] + right
+        inside = periodic or (0 <= y < 8 and 0 <= x < 9)
+        return (y % 8, x % 9) if inside else None
+
+    expected = np.zeros_like(copied)
+    for here in np.ndindex(8, 9):
+        for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            there = beside(here, down, right)
+            if there is None or not (hole[here] or hole[there]):
+                continue
+            come, go = np.unravel_index(source[here], (8, 9)), np.unravel_index(source[there], (8, 9))
+            seen = [(come, beside(come, down, right)), (beside(go, -down, -right), go)]
+            seen = [picture[a] - picture[b] for a, b in seen if a is not None and b is not None and not hole[a] and not hole[b]]
+            if seen:
+                expected[here] += np.mean(seen, 0) - (copied[here] - copied[there])
+    assert np.allclose(_Places(picture, hole, source, periodic).tension(copied), expected, atol=1e-5)
+
+
+def test_a_joint_between_pieces_of_unlike_brightness_is_softened():
+    picture = np.full((24, 24, 1), 0.2, np.float32)
+    picture[:, 12:] = 0.6
+    hole = np.zeros((24, 24), bool)
+    hole[8:16, 2:22] = True
+    source = np.arange(576).reshape(24, 24)
+    source[8:16, 2:12] = source[8:16, 12:22] = source[:8, 13:23]  # all from the bright side
+    values = torch.from_numpy(picture[..., 0][None])
+    made = joined(values, torch.from_numpy(hole)[None], torch.from_numpy(hole).view(-1), torch.from_numpy(source).view(-1), False)
+    row = made[0, 12].numpy()
+    assert np.abs(np.diff(row)).max() < 0.2 and abs(row[10] - 0.6) < 0.1  # without that the step is 0.4
+    assert np.array_equal(made[0].numpy()[~hole], picture[..., 0][~hole])
+
+
+def test_a_tie_keeps_what_is_made_up_for_near():
+    hole = np.ones((41, 41), bool)
+    aim = np.zeros((41, 41, 1), np.float32)
+    aim[20, 20] = 1.0
+    free, tied = relaxed(aim, hole, True, tie=1e-3), relaxed(aim, hole, True, tie=0.1)
+    assert tied[20, 30] < 0.1 * free[20, 30] and 0 < tied[20, 20] < free[20, 20]
+    around = np.pad(tied, ((1, 1), (1, 1), (0, 0)), "wrap")
+    stretch = 4.1 * tied - around[:-2, 1:-1] - around[2:, 1:-1] - around[1:-1, :-2] - around[1:-1, 2:]
+    assert np.allclose(stretch, aim, atol=1e-3)
