@@ -104,7 +104,7 @@ class Inpainting(Run):
 
     def _continued(self, small: dict[str, np.ndarray], hole: np.ndarray, outputs: tuple[str, ...], on_step: OnStep) -> dict:
         """What lies around the hole gone on in it; a height map follows from its normals."""
-        from .surroundings import continued  # imports torch
+        from .surroundings.fill import continued  # imports torch
 
         wanted = tuple(name for name in outputs if name != "height")
         shown = {name: picture for name, picture in small.items() if name in wanted or name not in outputs}

@@ -24,13 +24,16 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 NANO = ROOT / "engine_server" / "bundled" / "nano"
 SETS = ("planes", "materials", "scenes")
+BLOCKS = {name: (name,) for name in SETS} | {"planes": ("planes", "holes")}
+"""The blocks of the card that each set fills."""
 
 
-def evaluated(data: Path, sheet: Path, limit: int) -> str:
+def evaluated(block: str, data: Path, sheet: Path, limit: int) -> str:
     """The tables that `evaluate` prints for a folder; a JPEG of its contact sheet is written to `sheet`."""
     png = sheet.with_suffix(".png")
     command = [sys.executable, "-m", "engine_server", "evaluate", "--data", str(data), "--contact-sheet", str(png)]
-    done = subprocess.run([*command, "--limit", str(limit)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    command += ["--limit", str(limit), *(["--holes"] if block == "holes" else [])]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     with Image.open(png) as picture:
         picture.save(sheet, quality=85)
     png.unlink()
@@ -74,8 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     card = with_block(options.card.read_text(encoding="utf-8"), "speed", speed())
     for name in SETS:
-        if data := getattr(options, name):
-            card = with_block(card, name, evaluated(data, options.card.parent / f"{name}.jpg", options.limit))
+        for block in BLOCKS[name] if (data := getattr(options, name)) else ():
+            card = with_block(card, block, evaluated(block, data, options.card.parent / f"{block}.jpg", options.limit))
     options.card.write_text(card, encoding="utf-8")
     return 0
 

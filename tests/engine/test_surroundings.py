@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from blender_addon.wire import ChannelImage, Submit
-from engine_server.joints import _Places, joined
+from engine_server.surroundings.joints import _Places, joined
 from engine_server.membrane import filled, relaxed
-from engine_server.patchwork import PIECE, Patchwork
+from engine_server.surroundings.patchwork import PIECE, Patchwork
 from engine_server.runner import TaskRunner
-from engine_server.surroundings import continued
-from engine_server.windows import Grid, components, described
+from engine_server.surroundings.fill import continued
+from engine_server.surroundings.windows import Grid, components, described
 
 
 def bricks(height: int = 128, width: int = 128) -> dict[str, np.ndarray]:

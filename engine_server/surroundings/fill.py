@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional
 
 from .joints import joined
-from .membrane import filled
+from ..membrane import filled
 from .patchwork import PIECE, Patchwork
 from .search import Search
 from .windows import MANY, Grid, Tensor, components, described

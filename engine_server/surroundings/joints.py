@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .membrane import relaxed
+from ..membrane import relaxed
 
 Tensor = torch.Tensor
 TIE = 0.05
