@@ -62,7 +62,7 @@ def load_team(
     with open(adapter, "rb") as file:
         fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     facts = {name: settings[name] for name in ("default_steps", "zero_start", "tile") if name in settings}
-    own = {name: settings.get(name, {}) for name in ("turns", "shifts", "lapped", "most_steps", "always")}
+    own = {name: settings.get(name, {}) for name in ("turns", "shifts", "lapped", "most_steps", "always", "detail")}
     facts |= {name: value[Path(adapter).name] for name, value in own.items() if Path(adapter).name in value}
     facts |= {"settings": settings}
     return Team(frozen, roster, native_size=_native_size(checkpoint.config, settings), fingerprint=fingerprint, **facts)

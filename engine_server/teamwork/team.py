@@ -12,11 +12,12 @@ import torch
 
 from .asked import Inpaint, OnStep, Settings, check_periodic, common_size, given_pictures, wanted_channels
 from .config import RequestError
+from .detail import with_detail
 from .known import known_rows
 from .layers import Roster
 from .manner import Manner, manner_of
 from .noise import given_noise, seeded, starting_noise
-from .pictures import pad, to_pictures, to_pixels
+from .pictures import as_picture, pad, to_pictures, to_pixels
 from .views import averaged, views
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Team:
     because its base has learnt no other positions. With `turns` or `shifts` above 1 a single step on one image is averaged over
     so many quarter turns or small shifts of it (see `views`), unless noise is given. A team that is `lapped` averages its
     predictions over shifted patch grids. One that was trained for few steps alone takes no more than `most_steps` (0: any number).
+    An albedo that is made from an image in a single step gets the share `detail` of that image's fine detail (see `with_detail`).
     The channels `always` are made in every run, as others are made in their rows; without being wanted they are not handed out.
     `settings` are the facts of its `team.json`, from which `manner` reads what is
     different for some tasks.
@@ -61,13 +63,14 @@ class Team:
         lapped: bool = False,
         most_steps: int = 0,
         always: Sequence[str] = (),
+        detail: float = 0.0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.base, self.roster, self.config = base, roster, roster.config
         self.default_steps, self.native_size, self.fingerprint = default_steps, native_size, fingerprint
         self.zero_start, self.tile, self.lapped = zero_start, tile, lapped
         self.turns, self.shifts, self.most_steps, self.always = turns, shifts, most_steps, tuple(always)
-        self.settings = settings or {}
+        self.detail, self.settings = detail, settings or {}
 
     def manner(self, task: str) -> Manner:
         """How the team goes about a task. Raises `TeamError` if its facts are not as expected."""
@@ -135,10 +138,17 @@ class Team:
         frame = inpaint.mask.shape[1::-1] if inpaint and width is None else (width, height)
         settings = Settings(steps, wording, solver, seed, noise or {}, *frame, encoding, periodic, level, inpaint, on_step)
         several = not isinstance(images, Mapping)
-        if max(self.turns, self.shifts) > 1 and steps == 1 and not (noise or inpaint or several) and images:
-            return self._averaged(images, wanted, settings)
-        results = self._made(images if several else [images], wanted, settings)
+        shown = images if several else [images]
+        single = steps == 1 and not (noise or inpaint or several) and images
+        made = self._averaged if max(self.turns, self.shifts) > 1 and single else self._made
+        results = [self._detailed(*each, settings) for each in zip(shown, made(shown, wanted, settings), strict=True)]
         return results if several else results[0]
+
+    def _detailed(self, images: Pictures, answer: Answer, settings: Settings) -> Answer:
+        if not self.detail or settings.steps > 1 or "albedo" not in answer or "image" not in images:
+            return answer
+        photo = as_picture("image", images["image"])
+        return answer | {"albedo": with_detail(answer["albedo"], photo, self.detail, settings.periodic)}
 
     def _steps(self, asked: int | None) -> int:
         steps = self.default_steps if asked is None else asked
@@ -146,15 +156,15 @@ class Team:
             raise RequestError(f"steps is {steps}; this team was trained for at most {self.most_steps}, and makes noise of more.")
         return steps
 
-    def _averaged(self, images: Pictures, wanted: list[str], settings: Settings) -> Answer:
-        """The mean answer over several views of the images, one step each; the views count as steps."""
+    def _averaged(self, images: Sequence[Pictures], wanted: list[str], settings: Settings) -> list[Answer]:
+        """The mean answer over several views of the one image, one step each; the views count as steps."""
         seen, on_step = views(self.turns, self.shifts, self.base.factor), settings.on_step
 
         def answer(pictures: Pictures, view: int) -> Answer:
             report = on_step and (lambda done, total, preview: on_step(view * total + done, len(seen) * total, preview))
             return self._made([pictures], wanted, dataclasses.replace(settings, on_step=report))[0]
 
-        return averaged(images, seen, answer, settings.periodic)
+        return [averaged(images[0], seen, answer, settings.periodic)]
 
     def _made(self, images: Sequence[Pictures], wanted: list[str], settings: Settings) -> list[Answer]:
         given = [given_pictures(self.config, entry) for entry in images]

@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--tile", action="store_true", help="larger pictures are made of tiles of the native size")
     for name, meaning in OWN.items():
         parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME=N", help=f"of an adapter: {meaning}")
+    parser.add_argument("--detail", action="append", default=[], metavar="NAME=SHARE", help="of the photo's detail for an adapter's albedo")
     parser.add_argument("--shrink", action="append", default=[], metavar="NAME=RANK", help="cut an adapter's rank, in eight bits")
     parser.add_argument("--always", action="append", default=[], metavar="NAME=CHANNEL", help="what an adapter makes in every run")
     parser.add_argument("--task", action="append", default=[], metavar="TASK=STEPS", help="a task that starts from noise, in so many steps")
@@ -113,6 +114,7 @@ def main() -> None:
         name = name.replace("-", "_")
         facts[name] = {f"{adapter}.safetensors": int(number) for adapter, number in pairs(getattr(args, name))}
     facts["always"] = {f"{name}.safetensors": [channel] for name, channel in pairs(args.always)}
+    facts["detail"] = {f"{name}.safetensors": float(share) for name, share in pairs(args.detail)}
     facts["tasks"] = {task: {"steps": int(steps), "zero_start": False} for task, steps in pairs(args.task)}
     ranks = {name: int(rank) for name, rank in pairs(args.shrink)}
     adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}

@@ -124,13 +124,12 @@ def test_an_opaque_stroke_is_a_mask_and_channels_are_known_by_their_record():
 
 
 def test_the_bundled_team_goes_on_with_what_lies_around():
-    side = 4 * SIDE
-    stripes = np.ones((side, side, 4), np.float32)
+    stripes = np.ones((side := 4 * SIDE, side, 4), np.float32)
     stripes[..., :3] = np.where(np.arange(side) % 16 < 8, np.float32(0.2), np.float32(0.8))[None, :, None]
     before = stored(image_of("fence", stripes))
     mask = np.zeros((side, side, 4), np.float32)
-    mask[48:80, 48:80, :3], mask[..., 3] = 1.0, 1.0
-    bpy.ops.teamwork.inpaint(image="fence", mask=image_of("spot", mask, "Non-Color").name, mask_from="BRIGHT", model="nano")
+    mask[48:80, 48:80] = 1.0
+    bpy.ops.teamwork.inpaint(image="fence", mask=image_of("spot", mask).name, mask_from="OPAQUE", model="nano")
     assert np.allclose(stored(bpy.data.images["fence inpainted"]), before, atol=0.05)
 
 

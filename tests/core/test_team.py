@@ -8,7 +8,9 @@ import torch
 from engine_server.diffusion.loading import load_base
 from engine_server.diffusion.sampling import Cast, sample
 from engine_server.teamwork import RequestError, TeamError, load_team
+from engine_server.teamwork.detail import FLOOR, REACH, with_detail
 from engine_server.teamwork.inject import adapters
+from engine_server.teamwork.pictures import as_picture
 
 from .tiny import TEAMMATES, tiny_adapter
 
@@ -191,6 +193,43 @@ def test_a_team_takes_no_more_steps_than_it_was_trained_for(sd3, adapter, photo)
     assert team.run({"image": photo}, ["albedo"], steps=2)["albedo"].shape == photo.shape
     with pytest.raises(RequestError, match="steps is 3; this team was trained for at most 2"):
         team.run({"image": photo}, ["albedo"], steps=3)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_detail_is_that_of_a_slow_loop(periodic):
+    random = np.random.default_rng(0)
+    albedo, photo = (random.random((21, 24, 3), np.float32) for _ in range(2))
+    own, seen = (np.log(picture**2.2 + FLOOR) for picture in (albedo, photo))
+
+    def mean(values):
+        around = range(-REACH, REACH + 1)
+        made = np.empty_like(values)
+        for y, x in np.ndindex(21, 24):
+            rows, columns = ([n + k for k in around] for n in (y, x))
+            rows, columns = (
+                [n % side for n in line] if periodic else [n for n in line if 0 <= n < side]
+                for line, side in ((rows, 21), (columns, 24))
+            )
+            made[y, x] = values[np.ix_(rows, columns)].mean((0, 1))
+        return made
+
+    lacking = seen - own
+    expected = np.clip(np.exp(own + 0.4 * (lacking - mean(mean(lacking)))) - FLOOR, 0, 1) ** (1 / 2.2)
+    assert np.allclose(with_detail(albedo, photo, 0.4, periodic), expected, atol=2e-3)
+    assert np.allclose(with_detail(albedo, photo, 0.0, periodic), albedo, atol=1e-3)
+
+
+def test_an_albedo_gets_its_share_of_the_photos_detail(sd3, adapter, photo):
+    team = load_team(sd3, adapter)
+    plain = team.run({"image": photo}, ["albedo", "normals"], steps=1)
+    two = team.run({"image": photo}, ["albedo"], steps=2)
+    team.detail = 0.5
+    made = team.run({"image": photo}, ["albedo", "normals"], steps=1)
+    assert np.array_equal(made["normals"], plain["normals"])
+    assert np.array_equal(made["albedo"], with_detail(plain["albedo"], as_picture("image", photo), 0.5))
+    assert np.array_equal(team.run({"image": photo}, ["albedo"], steps=2)["albedo"], two["albedo"])
+    several = team.run([{"image": photo}, {"image": photo}], ["albedo"], steps=1)
+    assert np.allclose(several[0]["albedo"], made["albedo"], atol=5e-3)
 
 
 def test_tiles_of_the_native_size_are_what_the_base_sees(sd3, adapter):
