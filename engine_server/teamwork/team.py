@@ -133,15 +133,14 @@ class Team:
 
         wanted, wording = wanted_channels(self.config, request), Wording(prompt, negative_prompt, guidance)
         steps = self._steps(steps)
-        zero_start = self.zero_start if zero_start is None else zero_start
-        level = 0.0 if zero_start and steps == 1 else 1.0
+        level = 0.0 if (self.zero_start if zero_start is None else zero_start) and steps == 1 else 1.0
         frame = inpaint.mask.shape[1::-1] if inpaint and width is None else (width, height)
         settings = Settings(steps, wording, solver, seed, noise or {}, *frame, encoding, periodic, level, inpaint, on_step)
         several = not isinstance(images, Mapping)
         shown = images if several else [images]
-        single = steps == 1 and not (noise or inpaint or several) and images
-        made = self._averaged if max(self.turns, self.shifts) > 1 and single else self._made
-        results = [self._detailed(*each, settings) for each in zip(shown, made(shown, wanted, settings), strict=True)]
+        once = noise or inpaint or several or steps > 1 or not images or max(self.turns, self.shifts) == 1
+        made = (self._made if once else self._averaged)(shown, wanted, settings)
+        results = [self._detailed(*each, settings) for each in zip(shown, made, strict=True)]
         return results if several else results[0]
 
     def _detailed(self, images: Pictures, answer: Answer, settings: Settings) -> Answer:
