@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .joints import joined
 from ..membrane import filled
+from .joints import joined
 from .patchwork import PIECE, Patchwork
 from .search import Search
 from .windows import MANY, Grid, Tensor, components, described
@@ -64,7 +64,7 @@ def continued(
         return {name: filled(pictures[name], hole, periodic) for name in wanted}
     generator = torch.Generator().manual_seed(seed)
     with _one_thread():
-        return stack.pictures(_Fill(stack, periodic, generator, levels, on_step).run(), wanted)
+        return stack.pictures(_Fill(stack, periodic, generator, levels, on_step).run())
 
 
 @contextlib.contextmanager
@@ -80,13 +80,15 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Stack:
-    """Pictures as one, C x H x W, each with the same say: of mean 0 and spread 1 around the hole."""
+    """Pictures as one, C x H x W, each with the same say: of mean 0 and spread 1 around the hole. The components of those that
+    are not `wanted` are `guides`."""
 
     values: Tensor
     mean: np.ndarray
     spread: np.ndarray
     parts: Mapping[str, slice]
     guides: Tensor
+    wanted: tuple[str, ...]
 
     @staticmethod
     def of(pictures: Mapping[str, np.ndarray], wanted: tuple[str, ...], hole: np.ndarray) -> _Stack:
@@ -103,12 +105,12 @@ class _Stack:
         mean = known.mean(0)
         spread = np.maximum(known.std(0), LEAST_SPREAD) * np.array(spreads, np.float32)
         values = torch.from_numpy(np.ascontiguousarray(np.moveaxis((whole - mean) / spread, -1, 0)))
-        return _Stack(values, mean, spread, parts, torch.tensor(guides))
+        return _Stack(values, mean, spread, parts, torch.tensor(guides), wanted)
 
-    def pictures(self, values: Tensor, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Some of them again, H x W x 3."""
+    def pictures(self, values: Tensor) -> dict[str, np.ndarray]:
+        """The wanted ones again, H x W x 3."""
         whole = np.moveaxis(values.numpy(), 0, -1) * self.spread + self.mean
-        cut = {name: whole[..., self.parts[name]] for name in names}
+        cut = {name: whole[..., self.parts[name]] for name in self.wanted}
         return {name: np.repeat(part, 3, -1) if part.shape[-1] == 1 else part for name, part in cut.items()}
 
 
@@ -185,9 +187,9 @@ class _Fill:
         return source
 
     def _told(self, done: int, values: Tensor) -> None:
-        name = next(iter(self.stack.parts))
+        name = self.stack.wanted[0]
         if done > self.done:
-            self.on_step(done, self.total, lambda: self.stack.pictures(values, (name,))[name])
+            self.on_step(done, self.total, lambda: self.stack.pictures(values)[name])
             self.done = done
 
 

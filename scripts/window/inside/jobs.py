@@ -131,9 +131,9 @@ def _decomposed(stage: Stage) -> Waits:
 def _mask(stage: Stage) -> Waits:
     """Paint Mask: Blender goes on meanwhile, and then the picture is there to be painted on, with an eraser."""
     settings = bpy.context.scene.teamwork
-    picture = bpy.data.images.new("Large", LARGE, LARGE)
-    pixels = np.random.default_rng(0).random((LARGE // 16, LARGE // 16, 4), np.float32).repeat(16, 0).repeat(16, 1)
-    picture.pixels.foreach_set(pixels.reshape(-1))
+    picture = bpy.data.images.load(stage.job["photo"])
+    picture.name = "Large"
+    picture.scale(LARGE, LARGE)
     stage.area.spaces.active.image = settings.picture = picture
     yield from stage.redraw()
     yield from stage.click("teamwork.paint_mask")
@@ -149,14 +149,44 @@ def _mask(stage: Stage) -> Waits:
     yield from stage.shot("mask")
     if bpy.context.tool_settings.image_paint.brush is None:
         print("Nothing can be painted: this distribution's Blender comes without brushes", flush=True)
+        _erase_by_script(mask)
     else:
         yield from _erase(stage)
         erased = float((_pixels(mask)[:, 3] < 0.5).mean())
         stage.check("a stroke over it erases", 0.0 < erased < 0.5, f"{erased:.2%} erased")
         yield from stage.shot("mask_erased")
+    yield from _mended(stage, picture, mask)
     space.ui_mode, space.image, settings.picture, settings.mask = "VIEW", None, bpy.data.images.get("bricks.png"), None
     for image in (mask, picture):
         bpy.data.images.remove(image)
+
+
+def _erase_by_script(mask: bpy.types.Image) -> None:
+    """A box in its middle."""
+    pixels = _pixels(mask).reshape(LARGE, LARGE, 4)
+    pixels[LARGE // 3 : LARGE // 2, LARGE // 3 : LARGE // 2, 3] = 0.0
+    mask.pixels.foreach_set(pixels.reshape(-1))
+
+
+def _mended(stage: Stage, picture: bpy.types.Image, mask: bpy.types.Image) -> Waits:
+    """A click on Inpaint makes what was erased anew, and nothing else."""
+    jobs = stage.part("jobs")
+    before, erased = len(jobs.JOBS), _pixels(mask)[:, 3] < 0.5
+    yield from stage.click("teamwork.inpaint")
+    yield from stage.until(lambda: len(jobs.JOBS) > before and jobs.JOBS[-1].state != jobs.RUNNING, 300.0)
+    job = jobs.JOBS[-1]
+    stage.check("Inpaint ends well", len(jobs.JOBS) > before and job.state == jobs.DONE, job.line)
+    made = next((bpy.data.images[name] for name in job.made if name in bpy.data.images), None)
+    if made is None:
+        return
+    off = np.abs(_pixels(made) - _pixels(picture))[:, :3].max(-1)
+    untouched = float((off[_pixels(mask)[:, 3] == 1.0] < 0.01).mean())
+    good = off[erased].mean() > 0.005 and untouched > 0.999
+    stage.check("what was erased is new, and the rest as it was", good, f"{untouched:.2%} as it was")
+    space = stage.area.spaces.active
+    space.ui_mode, space.image = "VIEW", made
+    yield from stage.shot("mended")
+    bpy.data.images.remove(made)
 
 
 def _pixels(image: bpy.types.Image) -> np.ndarray:
