@@ -29,6 +29,9 @@ MADE = {
     False: ("image", "albedo", "roughness", "metalness", "normals", "depth", "diffuseshading"),
 }
 """What is synthesized, by whether it is a surface, as far as the model can."""
+RESULTS = 0.1
+"""What a megapixel of results is taken to cost, beside one of a teammate's view in a step, as long as nothing tells: on a processor,
+where a picture is large and the network small, it is a thirtieth."""
 IN_PIECES = 4
 """A picture that tiles is seen in so many pieces."""
 LOOKS = {"shade": 8}
@@ -112,7 +115,7 @@ def _read(path: Path) -> dict[str, list[list[float]]]:
 
 def _fit(table: np.ndarray) -> np.ndarray:
     """Seconds at rest, per network work and per result: the non-negative line through past jobs. With few of them, or all
-    alike, the seconds are taken to grow with the work as a whole."""
+    alike, the seconds are taken to grow with the work as a whole, of which results are the lighter part."""
     work, seconds = table[:, :2], table[:, 2]
     columns = np.column_stack([np.ones(len(table)), work])
     weights = 1.0 / np.maximum(seconds, 0.05)
@@ -120,5 +123,5 @@ def _fit(table: np.ndarray) -> np.ndarray:
         solution = np.linalg.lstsq(columns * weights[:, None], seconds * weights, rcond=None)[0]
         if (solution >= 0.0).all():
             return solution
-    total = work.sum(1)
-    return np.array([0.0, 1.0, 1.0]) * float(np.median(seconds / np.maximum(total, 1e-9)))
+    shares = np.array([1.0, RESULTS])
+    return np.array([0.0, *shares]) * float(np.median(seconds / np.maximum(work @ shares, 1e-9)))
