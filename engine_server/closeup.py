@@ -52,14 +52,14 @@ class CloseUp:
         return slice(*spans[0]), slice(*spans[1])
 
 
-def close_up(hole: np.ndarray, least: int, periodic: bool = False) -> CloseUp:
-    """Where to look at a hole, H x W booleans with any True: at `AROUND` times its extent, but at `least` pixels a side
+def close_up(hole: np.ndarray, least: int, periodic: bool = False, around: int = AROUND) -> CloseUp:
+    """Where to look at a hole, H x W booleans with any True: at `around` times its extent, but at `least` pixels a side
     where the picture has them. A picture that tiles is rolled until the hole does not lie over a border; where it reaches
     from border to border, the close-up is the whole picture."""
     lines = [hole.any(axis) for axis in (1, 0)]
     shift = tuple(_turn(line) if periodic else 0 for line in lines)
     spans = [_span(np.roll(line, turn)) for line, turn in zip(lines, shift, strict=True)]
-    side = max(least, *(AROUND * (last - first) for first, last in spans))
+    side = max(least, *(around * (last - first) for first, last in spans))
     boxes = [_around(span, side, length) for span, length in zip(spans, hole.shape, strict=True)]
     if periodic and any(length == whole for (_, length), whole in zip(boxes, hole.shape, strict=True)):
         boxes = [(0, length) for length in hole.shape]

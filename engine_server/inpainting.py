@@ -25,8 +25,9 @@ from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task
 from .teamwork.asked import HOLLOW, Inpaint
 from .teamwork.team import Team
 
-WIDE, WIDEST = 512, 2048
-"""What goes on into a hole is looked for in so many pixels around it at least, and at so many at most; then at a smaller size."""
+WIDE, WIDEST, AROUND = 512, 2048, 3
+"""What goes on into a hole is looked for in so many pixels a side at least, and at so many at most, else at a smaller size; and in so
+many times the hole's extent: in twice, a wall of a few bricks has too little to offer."""
 
 
 class Inpainting(Run):
@@ -42,7 +43,8 @@ class Inpainting(Run):
         """The parts of the given channels around the hole."""
         hole = resized(self.mask, max((image.data.shape[:2] for image in self.kept.values()))) > 0
         native = self.team.native_size or USUAL_SIDE
-        self.view = close_up(hole[..., 0], max(native, WIDE) if self.going_on else native, self.periodic)
+        look = (max(native, WIDE), self.periodic, AROUND) if self.going_on else (native, self.periodic)
+        self.view = close_up(hole[..., 0], *look)
         self.periodic = self.periodic and self.view.whole
         return {name: ChannelImage(self.view.cut(image.data), image.space) for name, image in self.kept.items()}
 

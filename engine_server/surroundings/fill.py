@@ -58,6 +58,7 @@ def continued(
     The others are known in the hole, too, and guide. If next to nothing is around the hole, it is filled smoothly. The same for
     the same seed. `on_step(step, total, preview)` is called now and then; what it raises ends the work.
     """
+    hole = np.ascontiguousarray(hole)
     stack = _Stack.of(pictures, wanted, hole)
     levels = _levels(stack.values, hole, periodic)
     if not levels:

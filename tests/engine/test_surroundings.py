@@ -125,6 +125,7 @@ def test_what_is_known_in_the_hole_leads():
 def test_the_seed_decides_and_what_the_hole_hides_has_no_say():
     grain, hole = {"albedo": np.random.default_rng(2).random((64, 64, 3), np.float32)}, disc(64, 64, 9)
     hidden = {"albedo": np.where(hole[..., None], np.float32(7), grain["albedo"])}
+    hole = np.repeat(hole, 2, 1)[:, ::2]  # the same, but not in one piece
     one, again, other, same = (
         continued(pictures, ("albedo",), hole, seed=seed)["albedo"] for pictures, seed in ((grain, 1), (grain, 1), (grain, 2), (hidden, 1))
     )
