@@ -55,11 +55,27 @@ def _solved(values: np.ndarray, hole: np.ndarray, guess: np.ndarray, periodic: b
 
 
 def relaxed(aim: np.ndarray, hole: np.ndarray, periodic: bool, guess: np.ndarray | None = None, tie: float = 0.0) -> np.ndarray:
-    """H x W x C values, 0 outside the hole, whose differences to their four neighbours add up to `aim` in it: Poisson's equation, by
-    conjugate gradients on all components at once. A `tie` to 0 lets nothing reach much further than tie^-1/2 pixels."""
+    """H x W x C values, 0 outside the hole, whose differences to their four neighbours add up to `aim` in it: Poisson's equation.
+    A `tie` to 0 lets nothing reach much further than tie^-1/2 pixels."""
+    answer, box = np.zeros_like(aim), _box(hole)
+    if periodic and any(part.start == 0 or part.stop >= side for part, side in zip(box, hole.shape, strict=True)):
+        box = (slice(None), slice(None))  # it may reach over the borders
+    start = answer[box] if guess is None else guess[box]
+    answer[box] = _conjugate_gradients(aim[box], hole[box], periodic, start, tie)
+    return answer
+
+
+def _box(hole: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the hole and one more to each side, where there are such. Beyond them nothing changes."""
+    spans = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
+    return tuple(slice(max(span[0] - 1, 0), span[-1] + 2) if len(span) else slice(0, 0) for span in spans)
+
+
+def _conjugate_gradients(aim: np.ndarray, hole: np.ndarray, periodic: bool, answer: np.ndarray, tie: float) -> np.ndarray:
+    """Of `relaxed`, on all components at once."""
     inside = hole[..., None].astype(np.float32)
     stretched = lambda values: inside * (_stretch(values, periodic) + np.float32(tie) * values)  # noqa: E731
-    aim, answer = inside * aim, np.zeros_like(aim) if guess is None else guess
+    aim = inside * aim
     least = TOLERANCE**2 * float(np.sum(aim * aim, dtype=np.float64))
     rest = aim - stretched(answer)
     way, size = rest.copy(), float(np.sum(rest * rest, dtype=np.float64))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine_server.closeup import close_up
-from engine_server.membrane import filled, patched
+from engine_server.membrane import filled, patched, relaxed
 
 
 def dense(values: np.ndarray, hole: np.ndarray, periodic: bool) -> np.ndarray:
@@ -105,3 +105,16 @@ def test_a_hole_over_the_border_of_a_tile_lies_in_the_middle():
     assert part.sum() == hole.sum() and part.shape == (24, 24)
     assert not (part[0].any() or part[-1].any() or part[:, 0].any() or part[:, -1].any())
     assert close_up(hole_at((64, 64), ((0, 64), (10, 12))), 16, periodic=True).whole
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [((5, 12), (8, 20)), ((0, 7), (8, 20)), ((27, 30), (0, 9)), ((0, 30), (35, 40))])
+def test_only_the_hole_and_its_rim_are_worked_on(periodic, rows, columns):
+    random = np.random.default_rng(0)
+    hole = np.zeros((30, 40), bool)
+    hole[slice(*rows), slice(*columns)] = random.random((rows[1] - rows[0], columns[1] - columns[0])) < 0.8
+    aim = random.random((30, 40, 2)).astype(np.float32)
+    found = relaxed(aim, hole, periodic, tie=0.01)
+    around = np.pad(found, [(1, 1), (1, 1), (0, 0)], "wrap" if periodic else "edge")
+    stretch = 4.01 * found - around[:-2, 1:-1] - around[2:, 1:-1] - around[1:-1, :-2] - around[1:-1, 2:]
+    assert not found[~hole].any() and np.allclose(stretch[hole], aim[hole], atol=1e-3)
