@@ -104,7 +104,8 @@ def _mend(args: argparse.Namespace, samples: list[Sample]) -> None:
         if index in shown:
             rows.append(sheet.Row(name, mending.cut(truth, hole), made, truth))
 
-    found = mending.evaluate_mending(_team(args, "inpaint"), samples, seed=args.seed, size=args.size, on_case=on_case)
+    settings = {"steps": args.steps[-1], "seed": args.seed, "size": args.size}
+    found = mending.evaluate_mending(_team(args, "inpaint"), samples, **settings, on_case=on_case)
     print(mending.table(found))
     _write(args, lambda: {"settings": _settings(args), "samples": found.cases}, rows)
 

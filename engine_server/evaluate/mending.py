@@ -50,7 +50,7 @@ class Mending:
         return float(np.mean(values)) if values else None
 
 
-def evaluate_mending(team: Any, samples: list[Sample], *, seed: int, size: int, on_case: OnCase) -> Mending:
+def evaluate_mending(team: Any, samples: list[Sample], *, steps: int = 0, seed: int, size: int, on_case: OnCase) -> Mending:
     """Every sample with maps of a surface: one hole of a twentieth to half of the picture, the same for the same seed, in all of
     its maps. `on_case` gets index from 1, count, name, (what was made, the truth, the hole) and seconds. Raises DataError where
     there are none, or for a team that does not inpaint."""
@@ -62,7 +62,7 @@ def evaluate_mending(team: Any, samples: list[Sample], *, seed: int, size: int, 
         truth = {name: reduce(pngs.read(sample.maps[name]), name, size) for name in MENDED if name in sample.maps}
         hole = _hole(next(iter(truth.values())).shape[:2], [seed, index])
         start = time.perf_counter()
-        made = mend(team, truth, hole, seed)
+        made = mend(team, truth, hole, {"steps": steps, "seed": seed})
         seconds = time.perf_counter() - start
         record = _measured(found, made, truth, hole)
         found.cases.append({"name": sample.name, "hole": float(hole.mean()), "answers": record, "seconds": seconds})
@@ -76,7 +76,7 @@ def _hole(size: tuple[int, int], seed: list[int]) -> np.ndarray:
     return random_hole(size, np.random.default_rng(seed)).numpy() > 0
 
 
-def mend(team: Any, maps: Pictures, hole: np.ndarray, seed: int) -> Pictures:
+def mend(team: Any, maps: Pictures, hole: np.ndarray, options: dict[str, int]) -> Pictures:
     """The maps, H x W x 3 in the model's encoding, with the hole made anew, as the task `inpaint` does it."""
     from blender_addon.wire import Submit
 
@@ -86,7 +86,7 @@ def mend(team: Any, maps: Pictures, hole: np.ndarray, seed: int) -> Pictures:
 
     given = {name: channels.to_wire(name, picture) for name, picture in maps.items()}
     given["mask"] = channels.to_wire("mask", np.repeat(hole[..., None], 3, -1).astype(np.float32))
-    job = Submit("evaluate", "inpaint", "", given, tuple(maps), {"seed": seed})
+    job = Submit("evaluate", "inpaint", "", given, tuple(maps), options)
     try:
         made, _ = Inpainting(TASKS["inpaint"], team, job).run(tuple(maps), lambda *step: None)
     except TaskError as error:
