@@ -34,14 +34,15 @@ class _Places:
         """How much more each pixel differs from its neighbours, all together, than it does now, where it comes from."""
         total = np.zeros_like(copied)
         for axis in (0, 1):
-            lacking = self._difference(axis) - (copied - np.roll(copied, -1, axis))
-            lacking[~self._counts(axis)] = 0.0
+            difference, known = self._differences(axis)
+            lacking = difference - (copied - np.roll(copied, -1, axis))
+            lacking[~(known & self._counts(axis))] = 0.0
             total += lacking - np.roll(lacking, 1, axis)
         return total
 
     def _counts(self, axis: int) -> np.ndarray:
-        """Whether a pixel and the next one along an axis are neighbours of which any is in the hole, and one knows the other."""
-        counts = (self.hole | np.roll(self.hole, -1, axis)) & (self._knows(axis, 1)[1] | np.roll(self._knows(axis, -1)[1], -1, axis))
+        """Whether a pixel and the next one along an axis are neighbours of which any is in the hole."""
+        counts = self.hole | np.roll(self.hole, -1, axis)
         if not self.periodic:
             counts[(slice(None),) * axis + (-1,)] = False
         return counts
@@ -55,12 +56,13 @@ class _Places:
         number = place[0] * self.hole.shape[1] + place[1]
         return number, inside & ~self.hole.reshape(-1)[number]
 
-    def _difference(self, axis: int) -> np.ndarray:
-        """That of each pixel to the next one along an axis, as it was where either comes from; the mean, where both know."""
+    def _differences(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """That of each pixel to the next one along an axis, as it was where either comes from; the mean, where both know. And
+        whether any of them knows."""
         flat = self.picture.reshape(-1, self.picture.shape[-1])
         after, own = self._knows(axis, 1)
         before, theirs = (np.roll(each, -1, axis) for each in self._knows(axis, -1))
         mine = flat[self.source] - flat[after]
         yours = flat[before] - flat[np.roll(self.source, -1, axis)]
         share = np.where(own & theirs, 0.5, own.astype(np.float32))[..., None]
-        return (share * mine + (1.0 - share) * yours).astype(np.float32)
+        return (share * mine + (1.0 - share) * yours).astype(np.float32), own | theirs
