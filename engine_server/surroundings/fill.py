@@ -244,12 +244,11 @@ class _Level:
         search = Search(self, seen)
         if self.found is not None:
             search.offer(self.found)
-        rows, columns = self.open // self.grid.shape[1], self.open % self.grid.shape[1]
         for down, right in self.grid.offsets()[::3]:
             pixel = source[self.grid.pixels(self.open, down, right)]
             search.offer(self.grid.at(pixel // self.grid.width - down, pixel % self.grid.width - right))
-        search.look_around(self.generator)
-        search.ask_neighbours(rows, columns)
+        search.look_around()
+        search.ask_neighbours()
         return search.like, search.off
 
     def _mean(self, like: Tensor, off: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ..membrane import relaxed
+from .windows import Tensor
 
-Tensor = torch.Tensor
 TIE = 0.05
 """What is made up for at a joint is spread over some four pixels."""
 

@@ -42,16 +42,17 @@ class Search:
         better = off < self.off
         self.like, self.off = torch.where(better, windows, self.like), torch.where(better, off, self.off)
 
-    def look_around(self, generator: torch.Generator) -> None:
+    def look_around(self) -> None:
         """Places at random, near to the best one and further away."""
         columns = self.level.grid.shape[1]
         for reach in REACHES:
-            down, right = (torch.randint(-reach, reach + 1, self.like.shape, generator=generator) for _ in range(2))
+            down, right = (torch.randint(-reach, reach + 1, self.like.shape, generator=self.level.generator) for _ in range(2))
             self.offer(self.level.grid.at(self.like // columns + down, self.like % columns + right))
 
-    def ask_neighbours(self, rows: Tensor, columns: Tensor) -> None:
+    def ask_neighbours(self) -> None:
         """What goes on from what the neighbours found."""
         grid, found = self.level.grid, torch.full((self.level.spoilt.shape[0],), -1)
+        rows, columns = self.level.open // grid.shape[1], self.level.open % grid.shape[1]
         for stride in STRIDES:
             for down, right in ((stride, 0), (-stride, 0), (0, stride), (0, -stride)):
                 found[self.level.open] = self.like
