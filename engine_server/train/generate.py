@@ -41,7 +41,8 @@ METAL_KEPT = 0.5  # metals are far rarer among the surfaces that people photogra
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a data set is made from; `validation` is the share of materials and of samples that is held out."""
+    """What a data set is made from; `validation` is the share of materials and of samples that is held out,
+    `procedural_share` that of training samples without a scan."""
 
     train: tuple[Path, ...]
     validation: tuple[Path, ...]
@@ -49,6 +50,7 @@ class Recipe:
     size: int = 256
     seed: int = 0
     validation_share: float = 0.1
+    procedural_share: float = PROCEDURAL_SHARE
 
     def is_validation(self, number: int) -> bool:
         """Whether a sample goes to validation: evenly spread over the numbers."""
@@ -56,7 +58,9 @@ class Recipe:
         return int((number + 1) * share) > int(number * share)
 
 
-def recipe(materials: Path, environments: Path | None, size: int, seed: int, validation: float) -> Recipe:
+def recipe(
+    materials: Path, environments: Path | None, size: int, seed: int, validation: float, procedural: float = PROCEDURAL_SHARE
+) -> Recipe:
     """A recipe from folders. Raises MaterialError for one that holds nothing to use."""
     folders = material_folders(materials)
     held = tuple(f for f in folders if is_for_validation(f.name, validation))
@@ -64,7 +68,7 @@ def recipe(materials: Path, environments: Path | None, size: int, seed: int, val
     if not rest:
         raise MaterialError(f"All materials of {materials} are held out at --validation {validation}; lower it.")
     files = panorama_files(environments) if environments else ()
-    return Recipe(rest, held, LightPool(files, seed), size, seed, validation)
+    return Recipe(rest, held, LightPool(files, seed), size, seed, validation, procedural)
 
 
 def _scan(folders: tuple[Path, ...], size: int, random: Random) -> tuple[str, Maps]:
@@ -80,7 +84,7 @@ def random_material(recipe: Recipe, validation: bool, size: int, random: Random)
     if validation:
         name, maps = _scan(recipe.validation, size, random)
         return name, vary(maps, random) if random.random() < 0.5 else maps
-    if random.random() < PROCEDURAL_SHARE:
+    if random.random() < recipe.procedural_share:
         return "procedural", orient(procedural_material(random, size), random)
     name, maps = _scan(recipe.train, size, random)
     maps = vary(maps, random)
@@ -193,6 +197,8 @@ def arguments() -> argparse.ArgumentParser:
         "--environments", type=Path, help="folder of panoramas (.npy, .npz, .hdr); else procedural skies"
     )
     parser.add_argument("--validation", type=float, default=0.1, help="share of materials and samples held out (0.1)")
+    shown = f"share of training samples without a scan ({PROCEDURAL_SHARE})"
+    parser.add_argument("--procedural", type=float, default=PROCEDURAL_SHARE, help=shown)
     parser.add_argument("--packed", type=int, default=0, metavar="N", help="packs of N training samples instead of folders")
     return parser
 
@@ -202,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     options = arguments().parse_args(argv)
     torch.set_num_threads(1)
     try:
-        made = recipe(options.materials, options.environments, options.size, options.seed, options.validation)
+        made = recipe(options.materials, options.environments, options.size, options.seed, options.validation, options.procedural)
         span = (options.out, options.first, options.count)
         written = generate_packs(made, *span, options.packed) if options.packed else generate(made, *span)
         print(f"{written} samples written to {options.out}")

@@ -237,4 +237,7 @@ def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[st
         "team": TeamStage,
         "joint": JointStage,
     }
-    return stages[config.stage](config, ranks, say)
+    stage = stages[config.stage](config, ranks, say)
+    if config.compile and (base := getattr(stage, "base", None)):
+        base.network.compile()  # in place: the names of its parts, and so the files, stay as they are
+    return stage

@@ -5,18 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .shaders import Shader, new_shader
+from .shaders import Shader, clouds, new_shader, relief
 
 Colour = tuple[float, float, float]
-
-
-def _noise(shader: Shader, scale: float, detail: float = 4.0, stretch: Colour = (1.0,) * 3, warp: float = 0.0) -> Any:
-    """Clouds 0..1 in the object's own coordinates, `stretch`ed per axis."""
-    place = shader.node("Mapping", Scale=stretch)
-    shader.link(shader.node("TexCoord").outputs["Object"], place.inputs["Vector"])
-    noise = shader.node("TexNoise", Scale=scale, Detail=detail, Distortion=warp)
-    shader.link(place.outputs["Vector"], noise.inputs["Vector"])
-    return noise.outputs["Fac"] if "Fac" in noise.outputs else noise.outputs[0]
 
 
 def _ramp(shader: Shader, source: Any, stops: list[tuple[float, Colour]]) -> Any:
@@ -37,30 +28,24 @@ def _range(shader: Shader, source: Any, low: float, high: float, start: float = 
     return node.outputs["Result"]
 
 
-def _relief(shader: Shader, source: Any, strength: float, distance: float) -> None:
-    bump = shader.node("Bump", Strength=strength, Distance=distance)
-    shader.link(source, bump.inputs["Height"])
-    shader.link(bump.outputs["Normal"], shader.principled.inputs["Normal"])
-
-
 def wood() -> Any:
     """An oiled oak board; the grain runs along X."""
     shader = new_shader("Oak")
-    grain = _noise(shader, 3.0, 8.0, (0.35, 5.0, 5.0), 0.6)
+    grain = clouds(shader, 3.0, 8.0, (0.35, 5.0, 5.0), 0.6)
     stops = [(0.3, (0.09, 0.035, 0.013)), (0.48, (0.28, 0.125, 0.048)), (0.72, (0.42, 0.22, 0.095))]
     shader.drive("albedo", _ramp(shader, grain, stops))
     shader.drive("roughness", _range(shader, grain, 0.55, 0.3))
-    _relief(shader, grain, 0.25, 0.02)
+    relief(shader, grain, 0.25, 0.02)
     return shader.material
 
 
 def plaster() -> Any:
     """A lime-washed wall, grey blue."""
     shader = new_shader("Plaster")
-    clouds = _noise(shader, 1.6, 10.0)
-    shader.drive("albedo", _ramp(shader, clouds, [(0.3, (0.17, 0.22, 0.25)), (0.7, (0.29, 0.34, 0.36))]))
-    shader.drive("roughness", _range(shader, clouds, 0.95, 0.8))
-    _relief(shader, _noise(shader, 14.0, 8.0), 0.35, 0.03)
+    tone = clouds(shader, 1.6, 10.0)
+    shader.drive("albedo", _ramp(shader, tone, [(0.3, (0.17, 0.22, 0.25)), (0.7, (0.29, 0.34, 0.36))]))
+    shader.drive("roughness", _range(shader, tone, 0.95, 0.8))
+    relief(shader, clouds(shader, 14.0, 8.0), 0.35, 0.03)
     return shader.material
 
 
@@ -79,7 +64,7 @@ def marble() -> Any:
 def glaze() -> Any:
     """Stoneware with a teal glaze that thins out to brown, speckled."""
     shader = new_shader("Glaze")
-    flow = _noise(shader, 2.2, 6.0, (1.0, 1.0, 0.45), 0.8)
+    flow = clouds(shader, 2.2, 6.0, (1.0, 1.0, 0.45), 0.8)
     teal = [(0.32, (0.012, 0.08, 0.095)), (0.52, (0.03, 0.24, 0.24))]
     thin = [(0.66, (0.23, 0.38, 0.3)), (0.74, (0.2, 0.085, 0.03))]
     shader.drive("albedo", _ramp(shader, flow, teal + thin))
@@ -90,17 +75,17 @@ def glaze() -> Any:
 def peel() -> Any:
     """An orange."""
     shader = new_shader("Orange peel")
-    tone = _noise(shader, 2.0, 3.0)
+    tone = clouds(shader, 2.0, 3.0)
     shader.drive("albedo", _ramp(shader, tone, [(0.3, (0.72, 0.17, 0.01)), (0.7, (0.85, 0.3, 0.02))]))
     shader.principled.inputs["Roughness"].default_value = 0.38
-    _relief(shader, _noise(shader, 26.0, 2.0), 0.4, 0.02)
+    relief(shader, clouds(shader, 26.0, 2.0), 0.4, 0.02)
     return shader.material
 
 
 def brass() -> Any:
     """Brass with a worn polish."""
     shader = new_shader("Brass")
-    wear = _noise(shader, 3.5, 8.0, warp=0.5)
+    wear = clouds(shader, 3.5, 8.0, warp=0.5)
     shader.drive("albedo", _ramp(shader, wear, [(0.35, (0.62, 0.36, 0.12)), (0.6, (0.86, 0.62, 0.28))]))
     shader.drive("roughness", _range(shader, wear, 0.42, 0.16))
     shader.principled.inputs["Metallic"].default_value = 1.0
@@ -112,7 +97,7 @@ def painted(name: str, colour: Colour, roughness: float = 0.5, grain: float = 0.
     shader = new_shader(name)
     shader.principled.inputs["Base Color"].default_value = (*colour, 1.0)
     shader.principled.inputs["Roughness"].default_value = roughness
-    _relief(shader, _noise(shader, 60.0, 2.0), grain, 0.01)
+    relief(shader, clouds(shader, 60.0, 2.0), grain, 0.01)
     return shader.material
 
 

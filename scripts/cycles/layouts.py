@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random scenes: things on a ground under a panorama, rooms with lamps, and things before nothing, as in a new file.
+"""Random scenes: things on a ground under a panorama, before a wall, in rooms with lamps, and before nothing, as in a new file.
 
 Things are about one unit large.
 """
@@ -13,10 +13,10 @@ import numpy as np
 
 from . import objects
 from .rendering import empty_scene, light_with_colour, light_with_panorama, panoramas
-from .shaders import random_material
+from .shaders import mottled, random_material
 
 Random = np.random.Generator
-ROOM_SHARE, NOTHING_SHARE = 0.4, 0.2
+SHARES = {"room": 0.3, "wall": 0.25, "ground": 0.25, "nothing": 0.2}
 NEW_FILE = 0.05  # the grey of the world in a new file of Blender
 
 
@@ -26,12 +26,11 @@ def random_scene(scans: tuple[Path, ...], random: Random) -> Any:
     `scans` are folders of materials; the materials are as in `shaders.random_material`, with their passes.
     """
     scene = empty_scene()
-    kind = random.random()
-    surroundings = _room if kind < ROOM_SHARE else _nothing if kind >= 1.0 - NOTHING_SHARE else _ground
+    kind = str(random.choice(list(SHARES), p=list(SHARES.values())))
     spread = float(random.uniform(1.2, 2.6))
     _things(scans, random, spread)
-    surroundings(scans, random, spread)
-    _camera(random, spread, surroundings is _room)
+    {"room": _room, "wall": _wall, "ground": _ground, "nothing": _nothing}[kind](scans, random, spread)
+    _camera(random, spread, kind in ("room", "wall"))
     return scene
 
 
@@ -108,6 +107,21 @@ def _room(scans: tuple[Path, ...], random: Random, spread: float) -> None:
     _panorama(random, float(random.uniform(0.1, 0.6) if lit else random.uniform(0.8, 1.6)))
     for _ in range(int(random.integers(1, 3)) if lit else 0):
         _lamp(random, 0.7 * half, (0.6 * height, height))
+
+
+def _wall(scans: tuple[Path, ...], random: Random, spread: float) -> None:
+    """A table or a floor before one wall, most often of a single tone: where a still life is set up, or a product is shown."""
+    half = spread + float(random.uniform(0.4, 2.0))
+    deep = float(random.choice([2.0 * half, 12.0]))  # a table that ends at the wall, or a floor that goes on towards the camera
+    objects.paint(objects.sheet(deep, (0.0, half - 0.5 * deep, 0.0)), random_material(scans, random, large=deep > 8.0))
+    material = mottled(random) if random.random() < 0.7 else random_material(scans, random, large=True)
+    objects.paint(objects.sheet(16.0, (0.0, half, 0.0), (np.pi / 2, 0.0, 0.0)), material)
+    lit = random.random() < 0.6
+    _panorama(random, float(random.uniform(0.2, 0.8) if lit else random.uniform(0.8, 1.6)))
+    if lit:
+        side = float(random.choice([-1.0, 1.0]) * random.uniform(1.0, 2.5))
+        colour = (1.0, *map(float, sorted(random.uniform(0.6, 1.0, 2), reverse=True)))
+        objects.lamp("AREA", (side * half, -half, 3.5), float(10.0 ** random.uniform(2.0, 2.9)), float(random.uniform(0.5, 2.0)), colour)
 
 
 def _nothing(scans: tuple[Path, ...], random: Random, spread: float) -> None:

@@ -140,10 +140,43 @@ def two_surfaces(random: Random, large: bool = False) -> Any:
     shader.drive("roughness", _mixed_value(shader, pattern, (a.roughness, b.roughness)))
     shader.drive("metalness", _mixed_value(shader, pattern, (a.metalness, b.metalness)))
     if random.random() < 0.6:
-        bump = shader.node("Bump", Strength=float(random.uniform(0.1, 0.6)), Distance=0.05)
-        shader.link(pattern, bump.inputs["Height"])
-        shader.link(bump.outputs["Normal"], shader.principled.inputs["Normal"])
+        relief(shader, pattern, float(random.uniform(0.1, 0.6)), 0.05)
     return shader.material
+
+
+def clouds(
+    shader: Shader, scale: float, detail: float = 4.0, stretch: tuple[float, float, float] = (1.0,) * 3, warp: float = 0.0
+) -> Any:
+    """An output 0..1: clouds in the object's own coordinates, `stretch`ed per axis."""
+    place = shader.node("Mapping", Scale=stretch)
+    shader.link(shader.node("TexCoord").outputs["Object"], place.inputs["Vector"])
+    noise = shader.node("TexNoise", Scale=scale, Detail=detail, Distortion=warp)
+    shader.link(place.outputs["Vector"], noise.inputs["Vector"])
+    return noise.outputs["Fac"] if "Fac" in noise.outputs else noise.outputs[0]
+
+
+def relief(shader: Shader, source: Any, strength: float, distance: float) -> None:
+    """Let an output that tells heights 0..1 tilt the normals."""
+    bump = shader.node("Bump", Strength=strength, Distance=distance)
+    shader.link(source, bump.inputs["Height"])
+    shader.link(bump.outputs["Normal"], shader.principled.inputs["Normal"])
+
+
+def mottled(random: Random) -> Any:
+    """A wall, backdrop or cloth, with its passes: one tone or clouds of lighter and darker ones, half the time a faint relief."""
+    shader = new_shader("mottled")
+    light = np.array(colorsys.hsv_to_rgb(random.random(), random.uniform(0.0, 0.35), random.uniform(0.2, 0.95) ** 1.6))
+    dark = light * random.choice([1.0, random.uniform(0.5, 1.0)]) * np.exp(random.normal(0.0, 0.03, 3))
+    pattern = shader.node("MapRange", From_Min=0.3, From_Max=0.7)
+    source = clouds(shader, float(np.exp(random.uniform(-0.7, 1.4))), float(random.uniform(2.0, 10.0)))
+    shader.link(source, pattern.inputs["Value"])
+    tones = (tuple(map(float, tone)) for tone in (dark.clip(0.0, 1.0), light))
+    shader.drive("albedo", _mixed_colour(shader, pattern.outputs["Result"], tuple(tones)))
+    rough = float(random.uniform(0.5, 1.0))
+    shader.drive("roughness", _mixed_value(shader, pattern.outputs["Result"], (rough, rough * float(random.uniform(0.8, 1.0)))))
+    if random.random() < 0.5:
+        relief(shader, clouds(shader, float(random.uniform(8.0, 40.0)), 6.0), float(random.uniform(0.1, 0.5)), 0.03)
+    return write_passes(shader.material)
 
 
 @lru_cache(maxsize=None)

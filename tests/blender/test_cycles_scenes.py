@@ -147,8 +147,7 @@ def test_noisy_and_clean_show_the_same_scene(scans: Path) -> None:
 
 
 def test_things_before_nothing_have_a_background_of_one_colour(scans: Path, monkeypatch) -> None:
-    monkeypatch.setattr(layouts, "ROOM_SHARE", 0.0)
-    monkeypatch.setattr(layouts, "NOTHING_SHARE", 1.0)
+    monkeypatch.setattr(layouts, "SHARES", {"nothing": 1.0})
     empty, seen = [], 0
     for number in range(4):
         made = generate_scenes.make_sample(recipe(scans), number)
@@ -159,6 +158,16 @@ def test_things_before_nothing_have_a_background_of_one_colour(scans: Path, monk
         assert np.mean(np.abs(shown - np.median(shown, axis=0)).max(-1) <= 8) > 0.9  # the rest lies at edges
         assert np.abs(made["normals"][behind].astype(int) - (128, 128, 255)).max() <= 1
     assert max(empty) > 0.2 and seen == 4
+
+
+def test_behind_things_before_a_wall_there_is_the_wall(scans: Path, monkeypatch) -> None:
+    monkeypatch.setattr(layouts, "SHARES", {"wall": 1.0})
+    for number in range(4):
+        made = generate_scenes.make_sample(recipe(scans), number)
+        upper = {name: made[name][:4, 8:24].astype(int) for name in CHANNELS}  # what is far behind: the wall's upper part
+        assert upper["albedo"].max(-1).min() > 0
+        towards = upper["normals"][..., 2].mean() / 127.5 - 1
+        assert towards > 0.5  # it faces the camera
 
 
 def test_an_interrupted_run_goes_on(scans: Path, tmp_path: Path) -> None:

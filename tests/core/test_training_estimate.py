@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderDC
+from torch._dynamo.testing import CompileCounter
 
 from engine_server.diffusion.loading import load_base, load_team
 from engine_server.teamwork.checkpoint import read_checkpoint
@@ -54,6 +55,19 @@ def test_it_learns_and_leaves_a_base_as_it_found_it(config, base):
     found, left = load_base(base).network, load_base(config.output).network
     assert torch.equal(found.conv_out.weight, left.conv_out.weight)
     assert not torch.equal(found.conv_in.weight, left.conv_in.weight)
+
+
+def test_a_compiled_network_learns_the_same_and_leaves_the_same(config, monkeypatch):
+    plain = train(dataclasses.replace(config, steps=2))
+    compiler, compile = CompileCounter(), torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *a, **k: compile(*a, **(k | {"backend": compiler})))
+    torch._dynamo.reset()
+    compiled = train(dataclasses.replace(config, steps=2, output=f"{config.output}_compiled", compile=True))
+    torch._dynamo.reset()
+    assert compiler.frame_count > 0
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(plain.params, compiled.params, strict=True))
+    states = [load_base(run.config.output).network.state_dict() for run in (plain, compiled)]
+    assert list(states[0]) == list(states[1])
 
 
 def test_the_loss_is_the_weighed_error_of_the_channels_that_a_batch_has(config):

@@ -183,6 +183,12 @@ def test_samples_are_packed_as_they_are_made_and_none_that_is_held_out(tmp_path)
     assert generate_packs(plan, tmp_path / "packs", 0, 6, 2) == 1 and files[0].stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.0, "stone"), (1.0, "procedural")])
+def test_the_share_of_procedural_surfaces_is_as_asked(tmp_path, share, expected):
+    plan = recipe(write_materials(tmp_path / "scans"), None, 16, 0, 0.5, share)
+    assert all(expected in make_sample(plan, number)[0] for number in range(0, 12, 2))
+
+
 def test_mistakes_are_named(base, packs, tmp_path):
     with pytest.raises(ConfigError, match="differ in their channels"):
         pack_folder(write_samples(tmp_path / "samples"), tmp_path / "out")
