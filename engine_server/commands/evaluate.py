@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import models
-from ..evaluate import mending, naive, report, shading, sheet
+from ..evaluate import creating, mending, naive, report, shading, sheet
 from ..evaluate.errors import DataError
 from ..evaluate.lpips import Lpips
 from ..evaluate.runner import Evaluation, Expert, Team, evaluate
@@ -43,6 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--holes", action="store_true", help="instead of what photos tell: how well holes in the true maps are filled"
     )
+    parser.add_argument(
+        "--synthesis",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="instead: N surfaces made of nothing; --data holds what the team was trained on, of which none shall be a copy",
+    )
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="with --synthesis: other surfaces, for comparison")
     parser.add_argument("--lpips", action="store_true", help="measure LPIPS, too; its weights are fetched the first time")
     parser.add_argument(
         "--seed", type=_whole, default=0, help="seed of the noise and of the contact sheet's choice (default: 0)"
@@ -90,6 +98,9 @@ def _run(args: argparse.Namespace, samples: list[Sample]) -> None:
     if args.holes:
         _mend(args, samples)
         return
+    if args.synthesis:
+        _create(args, samples)
+        return
     evaluator = Evaluator(args, samples)
     done = {steps: evaluator.evaluated(steps) for steps in args.steps}
     _publish(args, done, evaluator.rows)
@@ -108,6 +119,21 @@ def _mend(args: argparse.Namespace, samples: list[Sample]) -> None:
     found = mending.evaluate_mending(_team(args, "inpaint"), samples, **settings, on_case=on_case)
     print(mending.table(found))
     _write(args, lambda: {"settings": _settings(args), "samples": found.cases}, rows)
+
+
+def _create(args: argparse.Namespace, samples: list[Sample]) -> None:
+    shown, rows = sheet.choose(args.synthesis, SHEET_ROWS if args.contact_sheet else 0, args.seed), []
+
+    def on_case(index: int, count: int, name: str, made: dict, nearest: np.ndarray, seconds: float) -> None:
+        _progress(index, count, name, seconds)
+        if index in shown:
+            rows.append(sheet.Row(name, np.tile(made["albedo"], (2, 2, 1)), made, {"albedo": nearest}))
+
+    held = find_samples(args.held_out) if args.held_out else []
+    settings = {"count": args.synthesis, "steps": args.steps[-1], "seed": args.seed, "size": args.size}
+    found = creating.evaluate_creation(_team(args, "synthesize"), samples, held, **settings, on_case=on_case)
+    print(creating.table(found))
+    _write(args, lambda: {"settings": _settings(args), "surfaces": found.cases}, rows, ("four tiles", "made", "nearest"))
 
 
 class Evaluator:
@@ -179,12 +205,12 @@ def _publish(args: argparse.Namespace, done: dict[int, Result], rows: list[sheet
     _write(args, lambda: _json(args, done), rows)
 
 
-def _write(args: argparse.Namespace, content: Callable[[], dict], rows: list[sheet.Row]) -> None:
+def _write(args: argparse.Namespace, content: Callable[[], dict], rows: list[sheet.Row], words: tuple = sheet.WORDS) -> None:
     try:
         if args.json:
             report.write_json(args.json, content())
         if args.contact_sheet:
-            sheet.write(args.contact_sheet, rows)
+            sheet.write(args.contact_sheet, rows, words)
     except OSError as error:
         raise DataError(f"{error.filename} cannot be written: {error.strerror}.") from error
 
@@ -199,7 +225,7 @@ def _json(args: argparse.Namespace, done: dict[int, Result]) -> dict:
 
 
 def _settings(args: argparse.Namespace) -> dict:
-    names = ("team", "adapter", "data", "seed", "size", "limit", "device", "lpips", "holes")
+    names = ("team", "adapter", "data", "seed", "size", "limit", "device", "lpips", "holes", "synthesis", "held_out")
     return {name: _plain(getattr(args, name)) for name in names}
 
 

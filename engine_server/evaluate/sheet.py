@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A contact sheet: rows are samples, columns the photo, then each map as predicted and as it is."""
+"""A contact sheet: rows are samples, columns the photo, then each map as predicted and as it is, where there is such a one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .samples import MAPS
 
 TILE, LABEL, GAP = 128, 18, 4
+WORDS = ("photo", "predicted", "true")
 PAPER, INK = (24, 24, 24), (230, 230, 230)
 
 
@@ -30,23 +31,25 @@ def choose(count: int, rows: int, seed: int) -> set[int]:
     return {int(i) + 1 for i in np.random.default_rng(seed).permutation(count)[:rows]}
 
 
-def contact_sheet(rows: list[Row]) -> Image.Image:
-    """The sheet as an RGB picture. Maps that a row lacks stay empty."""
+def contact_sheet(rows: list[Row], words: tuple[str, str, str] = WORDS) -> Image.Image:
+    """The sheet as an RGB picture. Maps that a row lacks stay empty; `words` stand over photo, predicted and true maps."""
     names = [name for name in (*MAPS, "image") if any(name in row.maps for row in rows)]
-    titles = ["photo", *(f"{name} {which}" for name in names for which in ("predicted", "true"))]
+    true = [name for name in names if any(name in row.truth for row in rows)]
+    columns = [("maps", n, f"{n} {words[1]}") for n in names] + [("truth", n, f"{n} {words[2]}") for n in true]
+    columns.sort(key=lambda column: names.index(column[1]))
+    titles = [words[0], *(title for _, _, title in columns)]
     sheet = Image.new("RGB", (GAP + len(titles) * (TILE + GAP), LABEL + len(rows) * (TILE + LABEL + GAP)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         _write(draw, title, column, 0)
     for index, row in enumerate(rows):
         top = LABEL + index * (TILE + LABEL + GAP)
-        _paste(sheet, row, names, top)
+        _paste(sheet, [row.photo, *(getattr(row, which).get(name) for which, name, _ in columns)], top)
         _write(draw, row.name, 0, top + TILE, columns=len(titles))
     return sheet
 
 
-def _paste(sheet: Image.Image, row: Row, names: list[str], top: int) -> None:
-    pictures = [row.photo] + [maps.get(name) for name in names for maps in (row.maps, row.truth)]
+def _paste(sheet: Image.Image, pictures: list[np.ndarray | None], top: int) -> None:
     for column, values in enumerate(pictures):
         if values is not None:
             sheet.paste(_tile(values), (GAP + column * (TILE + GAP), top))
@@ -71,7 +74,7 @@ def _write(draw: ImageDraw.ImageDraw, text: str, column: int, top: int, columns:
     draw.text((GAP + column * (TILE + GAP), top + 2), text, fill=INK, font=font)
 
 
-def write(path: Path, rows: list[Row]) -> None:
+def write(path: Path, rows: list[Row], words: tuple[str, str, str] = WORDS) -> None:
     """Writes the sheet as a PNG file, whose folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(rows).save(path, "PNG")
+    contact_sheet(rows, words).save(path, "PNG")
