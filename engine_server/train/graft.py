@@ -40,24 +40,14 @@ def grafted(teacher: Teacher, further: tuple[str, ...] = (), layers: str = USUAL
     `further` are channels that the team shall learn to take as given, too; `layers` may be empty, for none. `facts` go into the
     checkpoint. Raises `ConfigError` if no layer matches.
     """
-    base, head = teacher.base, dict(teacher.head)
-    entry = head.pop("entry", None)
-    given = dict.fromkeys((teacher.given, *teacher.others, *further))
-    teammates = (*(f"{name}.in" for name in given), *(f"{name}.out" for name in teacher.wanted))
-    rank = max(head["weight"].shape[1], 0 if entry is None else len(entry))
-    config = TeamConfig(teammates, rank=rank, base_model=str(base.name), profile=base.family, **facts)
-    base.network.conv_out = silent(base)
-    if entry is not None:
+    base, given = teacher.base, dict.fromkeys((teacher.given, *teacher.others, *further))
+    if "entry" in teacher.head:
         base.network.conv_in = base.network.conv_in.hub
+    teammates = (*(f"{name}.in" for name in given), *(f"{name}.out" for name in teacher.wanted))
     found = [name for name, _ in base.network.named_modules() if re.fullmatch(layers, name)] if layers else []
     if layers and not found:
         raise ConfigError(f"No layer of the base matches {layers}.")
-    attach(base.network, [*([] if entry is None else [FIRST]), *found, LAST], config)
-    if entry is not None:
-        unheard = entry.new_zeros(len(entry), (len(teammates) - 1 - len(teacher.others)) * base.channels, 1, 1)
-        _set_first(base, torch.cat([entry, unheard], 1), 0)
-    _set_last(base, head, 0, teacher.wanted, config)
-    return base, config
+    return base, _team_of(base, teacher.head, teammates, 0, found, facts)
 
 
 def grafted_unison(folder: Path, **facts: str) -> tuple[Base, TeamConfig]:
@@ -68,15 +58,25 @@ def grafted_unison(folder: Path, **facts: str) -> tuple[Base, TeamConfig]:
     told, wide = read_wide(folder / WIDE) if (folder / WIDE).is_file() else ({}, {})
     if "hub" not in told:
         raise ConfigError(f"{folder} is not a result of the stage unison: it has no {WIDE} that names a hub.")
-    teammates, entry, base = tuple(told["teammates"].split(",")), wide.pop("entry"), load_base(folder)
-    rank = max(entry.shape[0], wide["weight"].shape[1])
+    teammates, base = tuple(told["teammates"].split(",")), load_base(folder)
+    return base, _team_of(base, wide, teammates, teammates.index(told["hub"]), [], facts)
+
+
+def _team_of(
+    base: Base, wide: dict[str, torch.Tensor], teammates: tuple[str, ...], row: int, layers: list[str], facts: dict[str, str]
+) -> TeamConfig:
+    """A team whose first and last adapters are the `wide` layers, the work that row's; those of `layers` begin at nothing."""
+    head = dict(wide)
+    entry = head.pop("entry", None)
+    rank = max(head["weight"].shape[1], 0 if entry is None else len(entry))
     config = TeamConfig(teammates, rank=rank, base_model=str(base.name), profile=base.family, **facts)
     base.network.conv_out = silent(base)
-    attach(base.network, [FIRST, LAST], config)
-    hub = teammates.index(told["hub"])
-    _set_first(base, entry, hub)
-    _set_last(base, wide, hub, [name.removesuffix(".out") for name in teammates if name.endswith(".out")], config)
-    return base, config
+    attach(base.network, [*([] if entry is None else [FIRST]), *layers, LAST], config)
+    if entry is not None:
+        unheard = entry.new_zeros(len(entry), len(teammates) * base.channels - entry.shape[1], 1, 1)
+        _set_first(base, torch.cat([entry, unheard], 1), row)
+    _set_last(base, head, row, [name.removesuffix(".out") for name in teammates if name.endswith(".out")], config)
+    return config
 
 
 def silent(base: Base) -> torch.nn.Conv2d:
