@@ -21,6 +21,8 @@ from .samples import Batch
 Tensor = torch.Tensor
 LOOK_AGAIN = 5.0
 """Seconds between looks for packs that have been written since."""
+LARGE = 8192
+"""Samples from which on a block is left as it is: few large blocks are drawn from with few calls, and copied seldom."""
 
 
 class PixelPool:
@@ -29,7 +31,7 @@ class PixelPool:
     def __init__(self, data: DataSet, base: Base, channels: set[str], outputs: set[str], smallest: int = 1) -> None:
         """Raises `ConfigError` for packs that do not fit the configuration."""
         self.data, self.base, self.channels, self.smallest = data, base, channels, smallest
-        self.packs: list[dict[str, Tensor]] = []
+        self.blocks: list[dict[str, Tensor]] = []
         self.taken: set[Path] = set()
         self.places = np.zeros((0, 2), np.int64)
         if data.mask or data.side:
@@ -41,7 +43,7 @@ class PixelPool:
     @property
     def names(self) -> list[str]:
         """The channels that its samples have."""
-        return list(self.packs[0])
+        return list(self.blocks[0])
 
     @property
     def pictures(self) -> list:
@@ -53,15 +55,14 @@ class PixelPool:
 
     def look(self) -> None:
         """Take up what packs there are."""
-        self.looked = time.monotonic()
+        self.looked, new, count = time.monotonic(), [], len(self.places)
         for path in pack_files(Path(self.data.folder)):
-            if path not in self.taken and not self._full:
+            if path not in self.taken and not (self.data.limit and count >= self.data.limit):
                 self.taken.add(path)
-                self._take(path, self._named(read_pack(path, self.base.device)))
-
-    @property
-    def _full(self) -> bool:
-        return bool(self.data.limit) and len(self.places) >= self.data.limit
+                new.append(self._checked(path, self._named(read_pack(path, self.base.device)), [*self.blocks, *new]))
+                count += len(_rows(new[-1]))
+        if new:
+            self._take(new)
 
     def _named(self, pack: dict[str, Tensor]) -> dict[str, Tensor]:
         """By channel: a channel that `rename` maps files to takes no file of its own name."""
@@ -69,32 +70,59 @@ class PixelPool:
         found = {self.data.rename.get(name, "" if name in renamed else name): rows for name, rows in pack.items()}
         return {name: found[name] for name in sorted(found) if name in self.channels}
 
-    def _take(self, path: Path, pack: dict[str, Tensor]) -> None:
-        if not pack or (self.packs and list(pack) != self.names):
-            expected = ", ".join(self.names if self.packs else sorted(self.channels))
+    def _checked(self, path: Path, pack: dict[str, Tensor], others: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        if not pack or (others and list(pack) != list(others[0])):
+            expected = ", ".join(others[0] if others else sorted(self.channels))
             raise ConfigError(f"{path} holds {', '.join(pack) or 'no channel that is used'}; expected {expected}.")
-        rows = next(iter(pack.values()))
-        if min(rows.shape[-2:]) < self.smallest:
-            raise ConfigError(f"{path} holds {rows.shape[-1]} x {rows.shape[-2]} pixels, too few for crops of {self.smallest}.")
-        new = np.stack([np.full(len(rows), len(self.packs)), np.arange(len(rows))], axis=1)
-        self.packs.append(pack)
-        self.places = np.concatenate([self.places, new])
+        side, usual = _rows(pack).shape[-2:], _rows(others[0]).shape[-2:] if others else None
+        if min(side) < self.smallest:
+            raise ConfigError(f"{path} holds {side[1]} x {side[0]} pixels, too few for crops of {self.smallest}.")
+        if usual and side != usual:
+            raise ConfigError(f"{path} holds {side[1]} x {side[0]} pixels; expected {usual[1]} x {usual[0]}, as the packs before.")
+        return pack
+
+    def _take(self, packs: list[dict[str, Tensor]]) -> None:
+        """Join packs to the last block, or, where that is large, make them one of their own."""
+        begun = bool(self.blocks) and len(_rows(self.blocks[-1])) < LARGE
+        parts = [*([self.blocks.pop()] if begun else []), *packs]
+        first = len(_rows(parts[0])) if begun else 0
+        self.blocks.append({name: _joined([part[name] for part in parts]) for name in packs[0]})
+        rows = np.arange(first, len(_rows(self.blocks[-1])))
+        self.places = np.concatenate([self.places, np.stack([np.full(len(rows), len(self.blocks) - 1), rows], axis=1)])
 
     @torch.no_grad()
     def draw(self, count: int, cells: int, random: np.random.Generator) -> Batch:
         """The latents of crops of cells x cells of `count` samples, on the base's device; all crops lie at the same place."""
         if time.monotonic() - self.looked > LOOK_AGAIN:
             self.look()
-        chosen = [self.places[i] for i in random.integers(0, len(self.places), count)]
+        chosen = self.places[random.integers(0, len(self.places), count)]
         side = cells * self.base.factor
-        height, width = next(iter(self.packs[chosen[0][0]].values())).shape[-2:]
-        y, x = (int(random.integers(0, n - side + 1)) for n in (height, width))
+        y, x = (int(random.integers(0, n - side + 1)) for n in _rows(self.blocks[0]).shape[-2:])
         mirrored = torch.from_numpy(random.random(count) < 0.5 * self.data.mirror).to(self.base.device)[:, None, None, None]
-        pixels = [torch.stack([self.packs[p][n][i, :, y : y + side, x : x + side] for p, i in chosen]) for n in self.names]
-        ready = [_mirrored(_unit(rows), n, mirrored) for n, rows in zip(self.names, pixels, strict=True)]
+        ready = [_mirrored(self._cut(n, chosen, slice(y, y + side), slice(x, x + side)), n, mirrored) for n in self.names]
         with torch.autocast(self.base.device.type, enabled=False):
             latents = self.base.encode(torch.cat(ready)).float()
         return Batch(dict(zip(self.names, latents.chunk(len(self.names)), strict=True)))
+
+
+    def _cut(self, name: str, chosen: np.ndarray, *box: slice) -> Tensor:
+        """A part of the chosen samples' pictures of a channel, B x 3 x H x W in -1..1."""
+        rows: list[Tensor] = []
+        order = np.argsort(chosen[:, 0], kind="stable")
+        for number in np.unique(chosen[:, 0]):
+            index = torch.from_numpy(chosen[order][chosen[order][:, 0] == number, 1]).to(self.base.device)
+            rows.append(_unit(self.blocks[number][name][(slice(None), slice(None), *box)].index_select(0, index)))
+        return torch.cat(rows)[torch.from_numpy(np.argsort(order)).to(self.base.device)]
+
+
+def _rows(pack: dict[str, Tensor]) -> Tensor:
+    return next(iter(pack.values()))
+
+
+def _joined(rows: list[Tensor]) -> Tensor:
+    """One below the other; grey pictures take as many components as others of their channel have."""
+    widest = max(part.shape[1] for part in rows)
+    return torch.cat([part.expand(-1, widest, -1, -1) for part in rows])
 
 
 def _unit(rows: Tensor) -> Tensor:

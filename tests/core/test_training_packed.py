@@ -10,15 +10,12 @@ from subprocess import run
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from engine_server.diffusion.loading import load_base, load_team
 from engine_server.teamwork.pictures import to_pictures, to_pixels
 from engine_server.train import pool as pools
 from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.estimate import GIVEN, Teacher
-from engine_server.train.generate import generate_packs, make_sample, recipe
-from engine_server.train.generate_materials import is_for_validation
 from engine_server.train.graft import grafted
 from engine_server.train.latents import LatentCache
 from engine_server.train.packed import pack_files, pack_folder, read_pack, write_pack
@@ -153,45 +150,37 @@ def test_a_folder_of_samples_becomes_packs(tmp_path):
     assert [len(read_pack(path)["albedo"]) for path in pack_files(tmp_path / "packs")] == [4, 2]
 
 
-def write_materials(folder: Path) -> Path:
-    """Small scans of noise, one of which is held out at a share of a half."""
-    names, random = [f"stone{n}" for n in range(8)], np.random.default_rng(0)
-    held = [name for name in names if is_for_validation(name, 0.5)]
-    for name in (held[0], *(n for n in names if n not in held)):
-        (folder / name).mkdir(parents=True)
-        for part, mode in (("basecolor", "RGB"), ("normal", "RGB"), ("roughness", "L")):
-            Image.fromarray(random.integers(100, 156, (64, 64, 3), np.uint8)).convert(mode).save(folder / name / f"{part}.png")
-    return folder
-
-
-def test_samples_are_packed_as_they_are_made_and_none_that_is_held_out(tmp_path):
-    plan = recipe(write_materials(tmp_path / "scans"), None, 32, 0, 0.5)
-    assert plan.validation and [plan.is_validation(n) for n in range(6)] == [False, True] * 3
-    assert generate_packs(plan, tmp_path / "packs", 0, 6, 2) == 3
-    files = pack_files(tmp_path / "packs")
-    packs = [read_pack(path) for path in files]
-    assert [len(pack["image"]) for pack in packs] == [2, 1]
-    for number, (pack, row) in {0: (0, 0), 2: (0, 1), 4: (1, 0)}.items():
-        _, made = make_sample(plan, number)
-        photo = made.pop("flash", None) if "flash" in made else made.pop("env")
-        assert np.array_equal(packs[pack]["image"][row].permute(1, 2, 0).numpy(), photo)
-        for name, pixels in made.items():
-            found = packs[pack][name][row].permute(1, 2, 0).numpy()
-            assert np.array_equal(np.broadcast_to(found, (32, 32, 3)), np.broadcast_to(np.atleast_3d(pixels), (32, 32, 3)))
-    files[1].unlink()
-    before = files[0].stat().st_mtime_ns
-    assert generate_packs(plan, tmp_path / "packs", 0, 6, 2) == 1 and files[0].stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, "stone"), (1.0, "procedural")])
-def test_the_share_of_procedural_surfaces_is_as_asked(tmp_path, share, expected):
-    plan = recipe(write_materials(tmp_path / "scans"), None, 16, 0, 0.5, share)
-    assert all(expected in make_sample(plan, number)[0] for number in range(0, 12, 2))
+def test_however_packs_are_joined_the_same_crops_are_drawn(base, tmp_path, monkeypatch):
+    coloured = [{name: sample[name] for name in ("image", "albedo", "normals")} for sample in random_samples(7)]
+    grey = [{name: np.repeat(picture[..., :1], 3, -1) for name, picture in sample.items()} for sample in coloured[5:]]
+    for number, samples in enumerate((grey, coloured[:3], coloured[3:5])):
+        write_pack(tmp_path / f"{number}.safetensors", samples)
+    drawn = []
+    for large, blocks in ((1000, 1), (0, 1)):
+        monkeypatch.setattr(pools, "LARGE", large)
+        made = pool(base, tmp_path)
+        assert len(made.blocks) == blocks and len(made.places) == 7
+        drawn.append(made.draw(16, 8, np.random.default_rng(3)).latents)
+    monkeypatch.setattr(pools, "LOOK_AGAIN", 0.0)
+    folder = tmp_path / "growing"
+    write_pack(folder / "0.safetensors", grey)
+    made = pool(base, folder)
+    for number, samples in enumerate((coloured[:3], coloured[3:5]), 1):
+        write_pack(folder / f"{number}.safetensors", samples)
+        made.look()
+    assert len(made.blocks) == 3
+    drawn.append(made.draw(16, 8, np.random.default_rng(3)).latents)
+    for other in drawn[1:]:
+        assert all(torch.allclose(rows, other[name], atol=1e-6) for name, rows in drawn[0].items())
 
 
 def test_mistakes_are_named(base, packs, tmp_path):
     with pytest.raises(ConfigError, match="differ in their channels"):
         pack_folder(write_samples(tmp_path / "samples"), tmp_path / "out")
+    for side in (16, 32):
+        write_pack(tmp_path / "sides" / f"{side}.safetensors", random_samples(1, side))
+    with pytest.raises(ConfigError, match="32 x 32 pixels; expected 16 x 16"):
+        pool(base, tmp_path / "sides")
     with pytest.raises(ConfigError, match="none of which is wanted"):
         PixelPool(DataSet(str(packs)), base, {"image"}, {"albedo"})
     with pytest.raises(ConfigError, match="too few for crops of 64"):
