@@ -32,7 +32,7 @@ NOISY_SAMPLES = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a data set is made from: folders of scanned materials, and the share of samples that is held out."""
+    """What a data set is made from: folders of scanned materials, the share of samples that is held out, and the kinds of scenes."""
 
     train: tuple[Path, ...] = ()
     validation: tuple[Path, ...] = ()
@@ -40,6 +40,7 @@ class Recipe:
     samples: int = 32
     seed: int = 0
     validation_share: float = 0.1
+    kinds: tuple[str, ...] = tuple(layouts.SHARES)
 
     def is_validation(self, number: int) -> bool:
         """Whether a sample goes to validation: evenly spread over the numbers."""
@@ -51,14 +52,14 @@ def recipe(options: argparse.Namespace) -> Recipe:
     folders = material_folders(options.materials) if options.materials else []
     held = tuple(f for f in folders if is_for_validation(f.name, options.validation))
     rest = tuple(f for f in folders if f not in held)
-    return Recipe(rest, held, options.size, options.samples, options.seed, options.validation)
+    return Recipe(rest, held, options.size, options.samples, options.seed, options.validation, tuple(options.kinds))
 
 
 def make_sample(recipe: Recipe, number: int) -> dict[str, np.ndarray]:
     """`{channel: uint8 pixels}` of one sample; the same, but for rounding, for the same recipe and number."""
     random = np.random.default_rng([recipe.seed, number])
     scans = recipe.validation if recipe.is_validation(number) else recipe.train
-    scene = layouts.random_scene(scans, random)
+    scene = layouts.random_scene(scans, random, recipe.kinds)
     rendering.set_up(scene, recipe.size, recipe.size, NOISY_SAMPLES, denoise=False)
     rendering.store_passes(scene)
     scene.cycles.seed = number
@@ -117,6 +118,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--materials", type=Path, help="folder of <material>/basecolor.jpg, normal.jpg, roughness.jpg")
     parser.add_argument("--validation", type=float, default=0.1, help="share of materials and samples held out (0.1)")
+    parser.add_argument("--kinds", nargs="+", choices=layouts.SHARES, default=list(layouts.SHARES), help="kinds of scenes (all)")
     parser.add_argument("--planes", action="store_true", help="held-out materials on a plane instead of scenes")
     return parser
 

@@ -6,6 +6,7 @@ Things are about one unit large.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ SHARES = {"room": 0.3, "wall": 0.25, "ground": 0.25, "nothing": 0.2}
 NEW_FILE = 0.05  # the grey of the world in a new file of Blender
 
 
-def random_scene(scans: tuple[Path, ...], random: Random) -> Any:
-    """Replace what is in Blender by a random scene with camera and lights; gives the scene.
+def random_scene(scans: tuple[Path, ...], random: Random, kinds: Sequence[str] = tuple(SHARES)) -> Any:
+    """Replace what is in Blender by a random scene of one of these kinds (see `SHARES`), with camera and lights; gives the scene.
 
     `scans` are folders of materials; the materials are as in `shaders.random_material`, with their passes.
     """
     scene = empty_scene()
-    kind = str(random.choice(list(SHARES), p=list(SHARES.values())))
+    shares = np.array([SHARES[kind] for kind in kinds])
+    kind = str(random.choice(kinds, p=shares / shares.sum()))
     spread = float(random.uniform(1.2, 2.6))
     _things(scans, random, spread)
     {"room": _room, "wall": _wall, "ground": _ground, "nothing": _nothing}[kind](scans, random, spread)

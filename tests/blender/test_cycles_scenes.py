@@ -14,7 +14,7 @@ from blender_addon import motion
 from engine_server import channels, colour
 from engine_server.train.generate_materials import is_for_validation
 from scripts.benchmarks import flicker
-from scripts.cycles import generate_scenes, layouts, objects, planes, rendering, scene, shaders, truth
+from scripts.cycles import generate_scenes, objects, planes, rendering, scene, shaders, truth
 
 CHANNELS = "image noisy albedo normals depth roughness metalness diffuseshading inverseshading".split()
 
@@ -146,11 +146,10 @@ def test_noisy_and_clean_show_the_same_scene(scans: Path) -> None:
     assert np.mean(noisy) == pytest.approx(np.mean(clean), rel=0.25)
 
 
-def test_things_before_nothing_have_a_background_of_one_colour(scans: Path, monkeypatch) -> None:
-    monkeypatch.setattr(layouts, "SHARES", {"nothing": 1.0})
+def test_things_before_nothing_have_a_background_of_one_colour(scans: Path) -> None:
     empty, seen = [], 0
     for number in range(4):
-        made = generate_scenes.make_sample(recipe(scans), number)
+        made = generate_scenes.make_sample(recipe(scans, "--kinds", "nothing"), number)
         behind = (made["depth"] == 255) & (made["albedo"].max(-1) == 0)
         empty.append(behind.mean())
         seen += made["albedo"].max() > 0
@@ -160,10 +159,9 @@ def test_things_before_nothing_have_a_background_of_one_colour(scans: Path, monk
     assert max(empty) > 0.2 and seen == 4
 
 
-def test_behind_things_before_a_wall_there_is_the_wall(scans: Path, monkeypatch) -> None:
-    monkeypatch.setattr(layouts, "SHARES", {"wall": 1.0})
+def test_behind_things_before_a_wall_there_is_the_wall(scans: Path) -> None:
     for number in range(4):
-        made = generate_scenes.make_sample(recipe(scans), number)
+        made = generate_scenes.make_sample(recipe(scans, "--kinds", "wall"), number)
         upper = {name: made[name][:4, 8:24].astype(int) for name in CHANNELS}  # what is far behind: the wall's upper part
         assert upper["albedo"].max(-1).min() > 0
         towards = upper["normals"][..., 2].mean() / 127.5 - 1
