@@ -109,7 +109,7 @@ def test_the_bundled_recipes_are_whole_and_keep_their_own_numbers(recipe):
     config = load_config(recipe)
     assert config.accumulate == 1
     if config.steps > 1:
-        assert config.optimizer == "adamw" and config.minutes > 0 and config.warmup >= 30
+        assert config.optimizer == "adamw" and config.minutes > 0 and config.warmup >= 50
     options = options_of(config)
     if config.stage == "team":
         assert options.offset_noise == 0 and options.zero_start and config.weights == "float32"
