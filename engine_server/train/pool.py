@@ -99,20 +99,20 @@ class PixelPool:
         side = cells * self.base.factor
         y, x = (int(random.integers(0, n - side + 1)) for n in _rows(self.blocks[0]).shape[-2:])
         mirrored = torch.from_numpy(random.random(count) < 0.5 * self.data.mirror).to(self.base.device)[:, None, None, None]
-        ready = [_mirrored(self._cut(n, chosen, slice(y, y + side), slice(x, x + side)), n, mirrored) for n in self.names]
+        parts, order = self._parts(chosen)
+        box = (slice(None), slice(None), slice(y, y + side), slice(x, x + side))
+        pixels = {n: torch.cat([_unit(block[n][box].index_select(0, rows)) for block, rows in parts])[order] for n in self.names}
+        ready = [_mirrored(rows, name, mirrored) for name, rows in pixels.items()]
         with torch.autocast(self.base.device.type, enabled=False):
             latents = self.base.encode(torch.cat(ready)).float()
         return Batch(dict(zip(self.names, latents.chunk(len(self.names)), strict=True)))
 
-
-    def _cut(self, name: str, chosen: np.ndarray, *box: slice) -> Tensor:
-        """A part of the chosen samples' pictures of a channel, B x 3 x H x W in -1..1."""
-        rows: list[Tensor] = []
-        order = np.argsort(chosen[:, 0], kind="stable")
-        for number in np.unique(chosen[:, 0]):
-            index = torch.from_numpy(chosen[order][chosen[order][:, 0] == number, 1]).to(self.base.device)
-            rows.append(_unit(self.blocks[number][name][(slice(None), slice(None), *box)].index_select(0, index)))
-        return torch.cat(rows)[torch.from_numpy(np.argsort(order)).to(self.base.device)]
+    def _parts(self, chosen: np.ndarray) -> tuple[list[tuple[dict[str, Tensor], Tensor]], Tensor]:
+        """The blocks in which the chosen samples lie, each with their rows; and how what these give comes into the order chosen."""
+        device, order = self.base.device, np.argsort(chosen[:, 0], kind="stable")
+        rows = {number: chosen[chosen[:, 0] == number, 1] for number in np.unique(chosen[:, 0])}
+        parts = [(self.blocks[number], torch.from_numpy(found).to(device)) for number, found in rows.items()]
+        return parts, torch.from_numpy(np.argsort(order)).to(device)
 
 
 def _rows(pack: dict[str, Tensor]) -> Tensor:

@@ -161,15 +161,16 @@ def test_however_packs_are_joined_the_same_crops_are_drawn(base, tmp_path, monke
         made = pool(base, tmp_path)
         assert len(made.blocks) == blocks and len(made.places) == 7
         drawn.append(made.draw(16, 8, np.random.default_rng(3)).latents)
-    monkeypatch.setattr(pools, "LOOK_AGAIN", 0.0)
-    folder = tmp_path / "growing"
-    write_pack(folder / "0.safetensors", grey)
-    made = pool(base, folder)
-    for number, samples in enumerate((coloured[:3], coloured[3:5]), 1):
-        write_pack(folder / f"{number}.safetensors", samples)
-        made.look()
-    assert len(made.blocks) == 3
-    drawn.append(made.draw(16, 8, np.random.default_rng(3)).latents)
+    for large, blocks in ((1000, 1), (0, 3)):
+        monkeypatch.setattr(pools, "LARGE", large)
+        folder = tmp_path / f"growing{blocks}"
+        write_pack(folder / "0.safetensors", grey)
+        made = pool(base, folder)
+        for number, samples in enumerate((coloured[:3], coloured[3:5]), 1):
+            write_pack(folder / f"{number}.safetensors", samples)
+            made.look()
+        assert len(made.blocks) == blocks
+        drawn.append(made.draw(16, 8, np.random.default_rng(3)).latents)
     for other in drawn[1:]:
         assert all(torch.allclose(rows, other[name], atol=1e-6) for name, rows in drawn[0].items())
 
