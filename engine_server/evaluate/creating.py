@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,32 +15,27 @@ from ..abilities import SYNTHESIZE, obstacle
 from ..seamless import border_ratio
 from . import likeness, pngs, report
 from .errors import DataError
-from .mending import MENDED
+from .measured import Measured
+from .mending import MENDED, PLAIN
 from .samples import Sample, reduce
 
 Pictures = dict[str, np.ndarray]
 MADE, HELD = "made", "held out"
 TITLES = {"border": "steps across the border, of those within", "detail": "steps within, of the training maps'"}
-PLAIN = 1e-3
-"""Maps whose neighbours differ by less in the mean say nothing of borders."""
 OnCase = Callable[[int, int, str, Pictures, np.ndarray, float], None]
 
 
 @dataclass
-class Creation:
-    """`measures[map][of][measure]`: of each surface, made by the team or held out; `likeness[of]`: to the nearest training picture."""
+class Creation(Measured):
+    """Of surfaces made by the team and of held out ones; `likeness[of]`: to the nearest training picture."""
 
-    cases: list[dict[str, Any]] = field(default_factory=list)
-    measures: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
     likeness: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, of: str, maps: Pictures, steps: dict[str, float]) -> dict[str, dict[str, float]]:
+    def add_surface(self, of: str, maps: Pictures, steps: dict[str, float]) -> dict[str, dict[str, float]]:
         """One surface's measures, beside the training maps' mean `steps`."""
         own = {name: measures(picture, steps.get(name, 0.0)) for name, picture in maps.items()}
         for name, values in own.items():
-            kept = self.measures.setdefault(name, {}).setdefault(of, {})
-            for measure, value in values.items():
-                kept.setdefault(measure, []).append(value)
+            self.add(name, of, values)
         return own
 
 
@@ -58,7 +53,9 @@ def evaluate_creation(
     known = [sample for sample in training if "albedo" in sample.maps]
     if not known:
         raise DataError("No sample has an albedo, so there is nothing that a surface could be a copy of.")
-    usual, gallery = _usual_steps(training, size), likeness.Gallery([_maps(s, size)["albedo"] for s in known])
+    steps_of: dict[str, list[float]] = {}
+    gallery = likeness.Gallery(_albedos(training, size, steps_of))
+    usual = {name: float(np.mean(values)) for name, values in steps_of.items()}
     found = Creation()
     for index in range(1, count + 1):
         start = time.perf_counter()
@@ -66,12 +63,12 @@ def evaluate_creation(
         seconds = time.perf_counter() - start
         like, nearest = gallery.nearest(made["albedo"])
         found.likeness.setdefault(MADE, []).append(like)
-        record = {"seed": seed + index - 1, "measures": found.add(MADE, made, usual), "nearest": known[nearest].name}
+        record = {"seed": seed + index - 1, "measures": found.add_surface(MADE, made, usual), "nearest": known[nearest].name}
         found.cases.append(record | {"likeness": like, "seconds": seconds})
         on_case(index, count, f"seed {seed + index - 1}", made, _maps(known[nearest], size)["albedo"], seconds)
     for sample in held:
         maps = _maps(sample, size)
-        found.add(HELD, maps, usual)
+        found.add_surface(HELD, maps, usual)
         if "albedo" in maps:
             found.likeness.setdefault(HELD, []).append(gallery.nearest(maps["albedo"])[0])
     return found
@@ -109,21 +106,23 @@ def _maps(sample: Sample, size: int) -> Pictures:
     return {name: reduce(pngs.read(sample.maps[name]), name, size) for name in MENDED if name in sample.maps}
 
 
-def _usual_steps(samples: list[Sample], size: int) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+def _albedos(samples: list[Sample], size: int, steps: dict[str, list[float]]) -> Iterator[np.ndarray]:
+    """The albedo of each sample that has one; `steps` gets those of all maps that are read on the way."""
     for sample in samples:
-        for name, picture in _maps(sample, size).items():
-            found.setdefault(name, []).append(_step(picture))
-    return {name: float(np.mean(steps)) for name, steps in found.items()}
+        maps = _maps(sample, size)
+        for name, picture in maps.items():
+            steps.setdefault(name, []).append(_step(picture))
+        if "albedo" in maps:
+            yield maps["albedo"]
 
 
 def table(found: Creation) -> str:
     """The printed report."""
     columns = [MADE, *([HELD] if HELD in found.likeness else [])]
     rows = [["map", "measure", *columns, ""]]
-    for name, kept in found.measures.items():
+    for name in found.measures:
         for measure, title in TITLES.items():
-            values = [float(np.median(kept.get(of, {}).get(measure) or [np.nan])) for of in columns]
+            values = [float(np.median(found.values(name, of, measure) or [np.nan])) for of in columns]
             if not np.isnan(values[0]):
                 rows.append([name, f"{title} (median)", *(f"{value:.3f}" for value in values), ""])
     for title, pick in (("mean", np.mean), ("largest", np.max)):

@@ -7,6 +7,8 @@ Brightness alone is compared, without its mean and strength, so that a copy in o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..upsample import reduce_area
@@ -20,7 +22,7 @@ FLAT = 0.01
 class Gallery:
     """Pictures, H x W x 3 in 0..1, among which the most similar one is looked for."""
 
-    def __init__(self, pictures: list[np.ndarray]) -> None:
+    def __init__(self, pictures: Iterable[np.ndarray]) -> None:
         rows = np.stack([_small(picture) for picture in pictures])
         self.spectra = np.fft.rfft2(rows)
         sums, squares = (_windows(values) for values in (rows, rows * rows))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from .. import channels
 from ..membrane import filled
 from . import pngs, report
 from .errors import DataError
+from .measured import Measured
 from .samples import Sample, reduce
 
 MENDED = ("albedo", "normals", "roughness", "metalness")
@@ -31,22 +31,12 @@ Pictures = dict[str, np.ndarray]
 OnCase = Callable[[int, int, str, tuple[Pictures, Pictures, np.ndarray], float], None]
 
 
-@dataclass
-class Mending:
-    """`measures[map][answer][measure]`: of each sample where it says something, in the model's encoding, 0..1."""
-
-    cases: list[dict[str, Any]] = field(default_factory=list)
-    measures: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
-
-    def add(self, name: str, answer: str, own: dict[str, float]) -> None:
-        """One sample's measures of a map."""
-        kept = self.measures.setdefault(name, {}).setdefault(answer, {})
-        for measure, value in own.items():
-            kept.setdefault(measure, []).append(value)
+class Mending(Measured):
+    """Of filled holes, in the model's encoding, 0..1."""
 
     def mean(self, name: str, answer: str, measure: str) -> float | None:
         """The mean of a measure; None where no sample said anything."""
-        values = self.measures[name][answer].get(measure)
+        values = self.values(name, answer, measure)
         return float(np.mean(values)) if values else None
 
 
