@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .shaders import Shader, clouds, new_shader, relief
+from .shaders import Shader, clouds, new_shader, ranged, relief
 
 Colour = tuple[float, float, float]
 
@@ -22,19 +22,13 @@ def _ramp(shader: Shader, source: Any, stops: list[tuple[float, Colour]]) -> Any
     return node.outputs[0]
 
 
-def _range(shader: Shader, source: Any, low: float, high: float, start: float = 0.3, end: float = 0.7) -> Any:
-    node = shader.node("MapRange", From_Min=start, From_Max=end, To_Min=low, To_Max=high)
-    shader.link(source, node.inputs["Value"])
-    return node.outputs["Result"]
-
-
 def wood() -> Any:
     """An oiled oak board; the grain runs along X."""
     shader = new_shader("Oak")
     grain = clouds(shader, 3.0, 8.0, (0.35, 5.0, 5.0), 0.6)
     stops = [(0.3, (0.09, 0.035, 0.013)), (0.48, (0.28, 0.125, 0.048)), (0.72, (0.42, 0.22, 0.095))]
     shader.drive("albedo", _ramp(shader, grain, stops))
-    shader.drive("roughness", _range(shader, grain, 0.55, 0.3))
+    shader.drive("roughness", ranged(shader, grain, 0.55, 0.3))
     relief(shader, grain, 0.25, 0.02)
     return shader.material
 
@@ -44,7 +38,7 @@ def plaster() -> Any:
     shader = new_shader("Plaster")
     tone = clouds(shader, 1.6, 10.0)
     shader.drive("albedo", _ramp(shader, tone, [(0.3, (0.17, 0.22, 0.25)), (0.7, (0.29, 0.34, 0.36))]))
-    shader.drive("roughness", _range(shader, tone, 0.95, 0.8))
+    shader.drive("roughness", ranged(shader, tone, 0.95, 0.8))
     relief(shader, clouds(shader, 14.0, 8.0), 0.35, 0.03)
     return shader.material
 
@@ -68,7 +62,7 @@ def glaze() -> Any:
     teal = [(0.32, (0.012, 0.08, 0.095)), (0.52, (0.03, 0.24, 0.24))]
     thin = [(0.66, (0.23, 0.38, 0.3)), (0.74, (0.2, 0.085, 0.03))]
     shader.drive("albedo", _ramp(shader, flow, teal + thin))
-    shader.drive("roughness", _range(shader, flow, 0.12, 0.4, 0.4, 0.75))
+    shader.drive("roughness", ranged(shader, flow, 0.12, 0.4, 0.4, 0.75))
     return shader.material
 
 
@@ -87,7 +81,7 @@ def brass() -> Any:
     shader = new_shader("Brass")
     wear = clouds(shader, 3.5, 8.0, warp=0.5)
     shader.drive("albedo", _ramp(shader, wear, [(0.35, (0.62, 0.36, 0.12)), (0.6, (0.86, 0.62, 0.28))]))
-    shader.drive("roughness", _range(shader, wear, 0.42, 0.16))
+    shader.drive("roughness", ranged(shader, wear, 0.42, 0.16))
     shader.principled.inputs["Metallic"].default_value = 1.0
     return shader.material
 
@@ -110,5 +104,5 @@ def chequers() -> Any:
     shader.place.inputs["Scale"].default_value = (2.0, 1.0, 1.0)
     shader.link(shader.place.outputs["Vector"], squares.inputs["Vector"])
     shader.drive("albedo", squares.outputs["Color"])
-    shader.drive("roughness", _range(shader, squares.outputs["Fac"], 0.25, 0.5, 0.0, 1.0))
+    shader.drive("roughness", ranged(shader, squares.outputs["Fac"], 0.25, 0.5, 0.0, 1.0))
     return shader.material

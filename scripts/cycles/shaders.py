@@ -126,10 +126,15 @@ def _mixed_colour(shader: Shader, pattern: Any, colours: tuple[Any, Any]) -> Any
     return next(s for s in mix.outputs if s.type == "RGBA")
 
 
-def _mixed_value(shader: Shader, pattern: Any, values: tuple[float, float]) -> Any:
-    node = shader.node("MapRange", To_Min=values[0], To_Max=values[1])
-    shader.link(pattern, node.inputs["Value"])
+def ranged(shader: Shader, source: Any, low: float, high: float, start: float = 0.3, end: float = 0.7) -> Any:
+    """An output that goes from `low` to `high` as the source goes from `start` to `end` (by default where clouds mostly are)."""
+    node = shader.node("MapRange", From_Min=start, From_Max=end, To_Min=low, To_Max=high)
+    shader.link(source, node.inputs["Value"])
     return node.outputs["Result"]
+
+
+def _mixed_value(shader: Shader, pattern: Any, values: tuple[float, float]) -> Any:
+    return ranged(shader, pattern, *values, 0.0, 1.0)
 
 
 def two_surfaces(random: Random, large: bool = False) -> Any:
@@ -167,13 +172,11 @@ def mottled(random: Random) -> Any:
     shader = new_shader("mottled")
     light = np.array(colorsys.hsv_to_rgb(random.random(), random.uniform(0.0, 0.35), random.uniform(0.2, 0.95) ** 1.6))
     dark = light * random.choice([1.0, random.uniform(0.5, 1.0)]) * np.exp(random.normal(0.0, 0.03, 3))
-    pattern = shader.node("MapRange", From_Min=0.3, From_Max=0.7)
-    source = clouds(shader, float(np.exp(random.uniform(-0.7, 1.4))), float(random.uniform(2.0, 10.0)))
-    shader.link(source, pattern.inputs["Value"])
+    pattern = ranged(shader, clouds(shader, float(np.exp(random.uniform(-0.7, 1.4))), float(random.uniform(2.0, 10.0))), 0.0, 1.0)
     tones = (tuple(map(float, tone)) for tone in (dark.clip(0.0, 1.0), light))
-    shader.drive("albedo", _mixed_colour(shader, pattern.outputs["Result"], tuple(tones)))
+    shader.drive("albedo", _mixed_colour(shader, pattern, tuple(tones)))
     rough = float(random.uniform(0.5, 1.0))
-    shader.drive("roughness", _mixed_value(shader, pattern.outputs["Result"], (rough, rough * float(random.uniform(0.8, 1.0)))))
+    shader.drive("roughness", _mixed_value(shader, pattern, (rough, rough * float(random.uniform(0.8, 1.0)))))
     if random.random() < 0.5:
         relief(shader, clouds(shader, float(random.uniform(8.0, 40.0)), 6.0), float(random.uniform(0.1, 0.5)), 0.03)
     return write_passes(shader.material)
