@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from .. import colour
 from ..channels import CHANNELS, single_value
 from ..derive import metalness_workflow
 from . import metrics
+from .adding_up import Recomposition, recomposition, sentence
 from .errors import DataError
 from .lpips import SMALLEST_SIDE
 from .naive import naive_answers
@@ -59,12 +60,14 @@ class Expert:
 
 @dataclass
 class Evaluation:
-    """`cases`: one dictionary per photo. `scores[kind][answer][map]`: pooled, kind `all` or the photo's."""
+    """`cases`: one dictionary per photo. `scores[kind][answer][map]`: pooled, kind `all` or the photo's. `sums`: of the photos
+    that the team took apart."""
 
     cases: list[dict] = field(default_factory=list)
     scores: dict[str, dict[str, dict[str, ValuesScore]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     lpips: Perceptual | None = None
+    sums: list[Recomposition] = field(default_factory=list)
 
     def score(self, kind: str, answer: str, name: str) -> ValuesScore:
         """That pool; a new one the first time it is asked for."""
@@ -141,6 +144,7 @@ def evaluate(
         if on_case:
             on_case(index, len(keys), case, maps, seconds)
     evaluation.notes += _too_small(evaluation.cases, lpips is not None)
+    evaluation.notes += [text] if (text := sentence(evaluation.sums)) else []
     return evaluation
 
 
@@ -175,4 +179,11 @@ def _score_case(evaluation: Evaluation, case: Case, maps: dict[str, np.ndarray],
             measures = evaluation.score(case.kind, label, name).add(values, case.truth[name])
             evaluation.score(EVERY, label, name).add(values, case.truth[name])
             record["answers"].setdefault(label, {})[name] = measures
-    return record
+    return record | _added_up(evaluation, case.photo, maps)
+
+
+def _added_up(evaluation: Evaluation, photo: np.ndarray, maps: dict[str, np.ndarray]) -> dict:
+    """How far a photo is from the team's parts of it, for its record; nothing where they are not all made."""
+    found = recomposition(photo, maps)
+    evaluation.sums += [found] if found else []
+    return {"recomposition": asdict(found)} if found else {}

@@ -172,6 +172,8 @@ def checked(config: TrainConfig) -> TrainConfig:
             raise ConfigError(f"{name} is {getattr(config, name)!r}; expected a number above 0.")
     if config.precision == "float32" and config.weights == "bfloat16":
         raise ConfigError('weights are "bfloat16" but precision is "float32"; a coarser base needs precision = "bfloat16".')
+    if config.compile and config.stage == "vae":
+        raise ConfigError("compile is for the network of a base, and the stage vae trains an autoencoder; leave it out.")
     return _checked_data(config)
 
 

@@ -238,6 +238,6 @@ def stage_for(config: TrainConfig, ranks: Ranks | None = None, say: Callable[[st
         "joint": JointStage,
     }
     stage = stages[config.stage](config, ranks, say)
-    if config.compile and (base := getattr(stage, "base", None)):
-        base.network.compile()  # in place: the names of its parts, and so the files, stay as they are
+    if config.compile:
+        stage.base.network.compile()  # in place: the names of its parts, and so the files, stay as they are
     return stage

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from . import objects
+from . import gobos, objects
 from .rendering import empty_scene, light_with_colour, light_with_panorama, panoramas
 from .shaders import mottled, random_material
 
 Random = np.random.Generator
 SHARES = {"room": 0.3, "wall": 0.25, "ground": 0.25, "nothing": 0.2}
+WINDOW_SHARE = 0.35  # of rooms and walls: the sun through a window, a blind or leaves
 NEW_FILE = 0.05  # the grey of the world in a new file of Blender
 
 
@@ -82,6 +83,20 @@ def _lamp(random: Random, reach: float, height: tuple[float, float]) -> None:
     objects.lamp(kind, tuple(map(float, place)), float(power), size, tuple(map(float, colour / colour.max())))
 
 
+def _sun(random: Random, place: np.ndarray, broken: float) -> None:
+    """The sun from over a point 4 above the ground; its light is `broken` by a window, a blind or leaves in that share of scenes."""
+    strength, angle = float(random.uniform(1.0, 6.0)), float(random.uniform(0.0, 0.1))
+    sun = objects.lamp("SUN", (*map(float, place), 4.0), strength, angle)
+    if random.random() < broken:
+        gobos.put_before(sun, random)
+
+
+def _window_light(random: Random, half: float) -> None:
+    """Weak light from all around, and the sun from behind the camera, mostly through a window."""
+    _panorama(random, float(random.uniform(0.1, 0.6)))
+    _sun(random, np.array([random.choice([-1.0, 1.0]) * random.uniform(1.0, 3.0), -half]), 0.8)
+
+
 def _ground(scans: tuple[Path, ...], random: Random, spread: float) -> None:
     """A table or an endless floor, under a panorama and sometimes a lamp or the sun."""
     size = float(random.choice([2.2 * spread + 1.0, 12.0, 40.0]))
@@ -91,8 +106,7 @@ def _ground(scans: tuple[Path, ...], random: Random, spread: float) -> None:
     if kind < 0.25:
         _lamp(random, 2.0 * spread, (2.0, 5.0))
     elif kind < 0.5:
-        place = random.normal(size=2) * 3.0
-        objects.lamp("SUN", (*map(float, place), 4.0), float(random.uniform(1.0, 6.0)), float(random.uniform(0.0, 0.1)))
+        _sun(random, random.normal(size=2) * 3.0, 0.3)
 
 
 def _room(scans: tuple[Path, ...], random: Random, spread: float) -> None:
@@ -105,6 +119,8 @@ def _room(scans: tuple[Path, ...], random: Random, spread: float) -> None:
         if random.random() < 0.7:
             other = wall if random.random() < 0.6 else random_material(scans, random, large=True)
             objects.paint(objects.sheet(4 * half, (side * half, 0.0, 0.0), (np.pi / 2, 0.0, side * np.pi / 2)), other)
+    if random.random() < WINDOW_SHARE:
+        return _window_light(random, half)
     lit = random.random() < 0.6
     _panorama(random, float(random.uniform(0.1, 0.6) if lit else random.uniform(0.8, 1.6)))
     for _ in range(int(random.integers(1, 3)) if lit else 0):
@@ -118,6 +134,8 @@ def _wall(scans: tuple[Path, ...], random: Random, spread: float) -> None:
     objects.paint(objects.sheet(deep, (0.0, half - 0.5 * deep, 0.0)), random_material(scans, random, large=deep > 8.0))
     material = mottled(random) if random.random() < 0.7 else random_material(scans, random, large=True)
     objects.paint(objects.sheet(16.0, (0.0, half, 0.0), (np.pi / 2, 0.0, 0.0)), material)
+    if random.random() < WINDOW_SHARE:
+        return _window_light(random, half)
     lit = random.random() < 0.6
     _panorama(random, float(random.uniform(0.2, 0.8) if lit else random.uniform(0.8, 1.6)))
     if lit:

@@ -112,6 +112,16 @@ def lathe(profile: list[tuple[float, float]], steps: int = 64) -> Any:
     return thing
 
 
+def turned(random: Random) -> Any:
+    """A vase, bottle or bowl of random form, hollow, about two units high or wide."""
+    heights = np.linspace(-1.0, float(random.uniform(-0.2, 1.0)), int(random.integers(4, 8)))
+    outer = np.clip(0.55 + np.cumsum(random.normal(0.0, 0.22, len(heights))), 0.2, 1.0)
+    wall = list(zip(outer.tolist(), heights.tolist(), strict=True))
+    inner = [(0.9 * radius, height) for radius, height in reversed(wall[1:])]
+    floor = float(heights[0])
+    return lathe([(0.01, floor), *wall, *inner, (0.01, floor + 0.1)])
+
+
 def random_thing(random: Random) -> Any:
     """One of the meshes above, of size about 2 at the origin."""
     makers = (
@@ -120,6 +130,8 @@ def random_thing(random: Random) -> Any:
         lambda: torus(float(random.uniform(0.15, 0.5))),
         lambda: cone(float(random.choice([0.0, random.uniform(0.1, 0.8)]))),
         lambda: primitive("cube", size=2.0),
+        lambda: turned(random),
+        lambda: turned(random),
         sphere,
         cylinder,
         ico_sphere,

@@ -143,6 +143,7 @@ def test_chosen_channels():
         ("stage = 'gan'\noutput = 'x'\ndata = [{folder = 'x'}]\n[network]", "gan"),
         ("stage = 'vae'\noutput = 'x'\nbatch = 0\ndata = [{folder = 'x'}]\n[network]", "batch"),
         ("stage = 'vae'\noutput = 'x'\n[network]", "data"),
+        ("stage = 'vae'\noutput = 'x'\ncompile = true\ndata = [{folder = 'x'}]\n[network]", "autoencoder; leave it out"),
         ("stage = ", "not TOML"),
     ],
 )
