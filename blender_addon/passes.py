@@ -81,7 +81,7 @@ def find(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 def _channels(arrays: dict[str, np.ndarray], camera: Matrix) -> dict[str, ChannelImage]:
     depth = find(arrays, "depth")[..., :1]
-    aovs = {name: finite(arrays[surfaces.PREFIX + name]) for name in surfaces.AOVS}
+    aovs = _surfaces(arrays, depth < NO_SURFACE)
     normals = camera_normals(find(arrays, "normals"), camera)
     return {
         "image": ChannelImage(finite(find(arrays, "image")[..., :3]), COLOUR),
@@ -91,6 +91,13 @@ def _channels(arrays: dict[str, np.ndarray], camera: Matrix) -> dict[str, Channe
         "normals": ChannelImage(np.where(depth < NO_SURFACE, normals, (0.0, 0.0, 1.0)).astype(np.float32), CAMERA_NORMAL),
         "depth": ChannelImage(np.nan_to_num(depth, nan=1e10, posinf=1e10), DATA),
     }
+
+
+def _surfaces(arrays: dict[str, np.ndarray], surface: np.ndarray) -> dict[str, np.ndarray]:
+    """What materials have told; where none has, which is an object without one, what Cycles then takes."""
+    silent = surface & (arrays[surfaces.TAPPED + surfaces.WRITTEN][..., :1] == 0.0)
+    told = {name: finite(arrays[surfaces.TAPPED + name]) for name in surfaces.AOVS}
+    return {name: np.where(silent, np.float32(surfaces.DEFAULTS[name]), values) for name, values in told.items()}
 
 
 def camera_normals(world: np.ndarray, camera_matrix) -> np.ndarray:
@@ -108,6 +115,7 @@ def _render(
     scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...], view: View | bpy.types.Object | None = None
 ) -> tuple[dict[str, np.ndarray], Matrix]:
     """The passes, and where the camera stood."""
+    _check_physics(scene)
     with _copied(scene) as copy, _seen(copy, view):
         check(copy)
         _set_up(copy, samples, resolution, denoise, wanted)
@@ -144,12 +152,23 @@ def check(scene: bpy.types.Scene) -> None:
         raise PassError("The camera is panoramic: choose a perspective or orthographic lens.")
 
 
+def _check_physics(scene: bpy.types.Scene) -> None:
+    """Raises `PassError` for rigid bodies that only the scene itself, which has been played, knows the places of."""
+    world = scene.rigidbody_world
+    if world is None or not world.enabled or world.collection is None or not world.collection.objects:
+        return
+    cache = world.point_cache
+    if scene.frame_current > cache.frame_start and not cache.is_baked:
+        raise PassError("The rigid bodies are not baked: bake them under Scene Properties, Rigid Body World, Cache.")
+
+
 @contextmanager
 def _copied(scene: bpy.types.Scene) -> Iterator[bpy.types.Scene]:
     """A copy of the scene's settings with the same objects, removed afterwards; the window keeps showing the original."""
     copy = scene.copy()
     try:
         copy.frame_set(scene.frame_current, subframe=scene.frame_subframe)
+        copy.timeline_markers.clear()  # they have chosen the camera; in the render they would do so again
         yield copy
     finally:
         bpy.data.scenes.remove(copy)
@@ -183,6 +202,7 @@ def _set_up_passes(layer: bpy.types.ViewLayer, wanted: tuple[str, ...]) -> None:
     for name in wanted:
         setattr(layer, name, True)
     layer.material_override = None
-    for name, kind in surfaces.AOVS.items():
+    layer.samples = 0  # the layer's own number would count more than the scene's
+    for name, kind in {**surfaces.AOVS, surfaces.WRITTEN: "VALUE"}.items():
         aov = layer.aovs.add()
-        aov.name, aov.type = surfaces.PREFIX + name, kind
+        aov.name, aov.type = surfaces.TAPPED + name, kind

@@ -3,7 +3,7 @@
 
 Cycles has passes for light, normals and depth, but none (before 5.2) for what a material is made of. The shader graph
 of each material is followed from its output to its shaders, whatever mixes and groups lie between, and the values that
-arrive there are sent to AOVs.
+arrive there are sent to AOVs. One more AOV tells where a material has written them at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from dataclasses import dataclass
 import bpy
 
 PREFIX = "Teamwork "
+"""What AOVs are called that a user makes for `Neural Image`, before the channel's word."""
+TAPPED = "Teamwork tap "
+"""The same for those made here: another name, for AOVs of one name add up."""
 AOVS = {"albedo": "COLOR", "roughness": "VALUE", "metalness": "VALUE"}
+WRITTEN = "written"
+"""1 where a material has written the others."""
 DEFAULTS = {"albedo": 0.8, "roughness": 0.5, "metalness": 0.0}
 LARGEST_DEPTH = 32
 
@@ -48,27 +53,54 @@ SHADERS = {
 """Shader nodes by their type; any other one counts as `DEFAULTS`."""
 
 
-class _Tap:
-    """Adds nodes to one node tree and remembers them."""
+class _Taps:
+    """All that is added to node trees. `handed` notes which output of a group hands out a channel of its shader."""
 
-    def __init__(self, tree: bpy.types.NodeTree) -> None:
-        self.tree = tree
+    def __init__(self) -> None:
+        self.made: list[_Tap] = []
+        self.handed: dict[tuple[str, str, str], str | float] = {}
+
+    def on(self, tree: bpy.types.NodeTree) -> _Tap:
+        """A new one that remembers what it adds to a tree."""
+        self.made.append(_Tap(tree, self))
+        return self.made[-1]
+
+    def remove(self) -> None:
+        """Leave the trees as they were."""
+        for tap in self.made:
+            tap.remove()
+
+
+class _Tap:
+    """Adds nodes, and outputs of a group, to one node tree and remembers them."""
+
+    def __init__(self, tree: bpy.types.NodeTree, taps: _Taps) -> None:
+        self.tree, self.taps = tree, taps
         self.added: list[bpy.types.Node] = []
+        self.outputs: list[str] = []
 
     def node(self, kind: str) -> bpy.types.Node:
         node = self.tree.nodes.new(kind)
         self.added.append(node)
         return node
 
+    def output(self, name: str) -> str:
+        """The identifier of a new colour output of this group."""
+        item = self.tree.interface.new_socket(TAPPED + name, in_out="OUTPUT", socket_type="NodeSocketColor")
+        self.outputs.append(item.identifier)
+        return item.identifier
+
     def remove(self) -> None:
         for node in self.added:
             self.tree.nodes.remove(node)
+        for item in [each for each in self.tree.interface.items_tree if getattr(each, "identifier", "") in self.outputs]:
+            self.tree.interface.remove(item)
 
     def send(self, name: str, value) -> None:
         """Write a value (a socket, or a number) to the AOV of a channel."""
         output = self.node("ShaderNodeOutputAOV")
-        output.aov_name = PREFIX + name
-        self.feed(output.inputs["Color" if AOVS[name] == "COLOR" else "Value"], value)
+        output.aov_name = TAPPED + name
+        self.feed(output.inputs["Color" if AOVS.get(name) == "COLOR" else "Value"], value)
 
     def feed(self, socket: bpy.types.NodeSocket, value) -> None:
         """Give an input a value: a link from an output socket, an unlinked input's own value, or a number."""
@@ -106,21 +138,46 @@ def _source(socket: bpy.types.NodeSocket):
     return socket
 
 
-def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, groups: list, depth: int = 0):
-    """What a channel is at a shader socket; a socket or a number. Groups met on the way are noted in `groups`."""
+def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, groups: list | None, depth: int = 0):
+    """What a channel is at a shader socket; a socket or a number.
+
+    A group met on the way is noted in `groups`, and the value is None; with None for `groups` it is made to hand out the channel.
+    """
     output = _source(socket)
     if not output.is_output or depth > LARGEST_DEPTH:
         return DEFAULTS[name]
     node = output.node
     if node.type == "MIX_SHADER":
-        sides = [_value(tap, each, name, groups, depth + 1) for each in node.inputs[1:3]]
+        sides = [_value(tap, each, name, None, depth + 1) for each in node.inputs[1:3]]
         return tap.mix(_source(node.inputs[0]), *sides)
     if node.type == "ADD_SHADER":
         return _value(tap, _brighter(node), name, groups, depth + 1)
     if node.type == "GROUP" and node.node_tree:
+        if groups is None:
+            return _handed_out(tap, node, output.identifier, name, depth + 1)
         groups.append((node.node_tree, output.identifier))
         return None
     return _of_shader(node, name)
+
+
+def _handed_out(tap: _Tap, node: bpy.types.Node, identifier: str, name: str, depth: int):
+    """A channel of one of a group's shaders, through an output of its own: what is mixed outside has to be known there."""
+    key = node.node_tree.name_full, identifier, name
+    if key not in tap.taps.handed:
+        tap.taps.handed[key] = _new_output(tap.taps.on(node.node_tree), identifier, name, depth)
+    handed = tap.taps.handed[key]
+    return next(each for each in node.outputs if each.identifier == handed) if isinstance(handed, str) else handed
+
+
+def _new_output(tap: _Tap, identifier: str, name: str, depth: int) -> str | float:
+    """The identifier of a group's new output for a channel of one of its shaders; a number where that is all there is."""
+    end = next(iter(_ends(tap.tree, identifier)), None)
+    value = DEFAULTS[name] if end is None else _value(tap, end, name, None, depth)
+    if isinstance(value, (int, float)):
+        return value
+    node, made = end.node, tap.output(name)
+    tap.feed(next(each for each in node.inputs if each.identifier == made), value)
+    return made
 
 
 def _brighter(node: bpy.types.Node) -> bpy.types.NodeSocket:
@@ -135,10 +192,8 @@ def _of_shader(node: bpy.types.Node, name: str):
     return _source(node.inputs[entry]) if isinstance(entry, str) else entry
 
 
-def _tap_tree(tree: bpy.types.NodeTree, surface: bpy.types.NodeSocket, taps: list[_Tap], seen: set) -> None:
+def _tap_tree(tap: _Tap, surface: bpy.types.NodeSocket, seen: set) -> None:
     """Send the channels of what arrives at `surface`; a group whose shader arrives there sends them from within."""
-    tap = _Tap(tree)
-    taps.append(tap)
     groups: list = []
     for name in AOVS:
         value = _value(tap, surface, name, groups)
@@ -147,31 +202,49 @@ def _tap_tree(tree: bpy.types.NodeTree, surface: bpy.types.NodeSocket, taps: lis
     for group, identifier in dict.fromkeys(groups):
         if (group.name_full, identifier) not in seen:
             seen.add((group.name_full, identifier))
-            _tap_group(group, identifier, taps, seen)
+            for end in _ends(group, identifier):
+                _tap_tree(tap.taps.on(group), end, seen)
 
 
-def _tap_group(group: bpy.types.NodeTree, identifier: str, taps: list[_Tap], seen: set) -> None:
+def _ends(group: bpy.types.NodeTree, identifier: str) -> list[bpy.types.NodeSocket]:
+    """Where a group's output is fed from within."""
     ends = [node for node in group.nodes if node.type == "GROUP_OUTPUT" and node.is_active_output]
-    for socket in (s for node in ends for s in node.inputs if s.identifier == identifier):
-        _tap_tree(group, socket, taps, seen)
+    return [socket for node in ends for socket in node.inputs if socket.identifier == identifier]
 
 
 def materials_of(scene: bpy.types.Scene) -> list[bpy.types.Material]:
-    """The materials of all objects of a scene that can be rendered, each once, those of linked libraries too."""
-    slots = (slot.material for thing in scene.objects for slot in thing.material_slots)
-    return list(dict.fromkeys(material for material in slots if material and material.node_tree))
+    """The materials of all that a scene can render, each once: those of its objects, of instanced collections, and of what
+    Geometry Nodes make, those of linked libraries too."""
+    found = [slot.material for thing in _things(scene.objects, set()) for slot in thing.material_slots]
+    depsgraph = scene.view_layers[0].depsgraph
+    if depsgraph is not None:
+        shapes = {instance.object.data for instance in depsgraph.object_instances if hasattr(instance.object.data, "materials")}
+        found += [material.original for shape in shapes for material in shape.materials if material]
+    return list(dict.fromkeys(material for material in found if material and material.node_tree))
+
+
+def _things(objects: Iterable[bpy.types.Object], seen: set[bpy.types.Collection]) -> Iterator[bpy.types.Object]:
+    """Objects, and those in collections that they stand for."""
+    for thing in objects:
+        yield thing
+        collection = thing.instance_collection
+        if collection is not None and collection not in seen:
+            seen.add(collection)
+            yield from _things(collection.all_objects, seen)
 
 
 @contextmanager
 def tapped(materials: Iterable[bpy.types.Material]) -> Iterator[None]:
-    """Within this block the materials write their base colour, roughness and metalness to AOVs named `PREFIX` + channel."""
-    taps: list[_Tap] = []
+    """Within this block the materials write their base colour, roughness and metalness, and `WRITTEN`, to AOVs named
+    `TAPPED` + channel."""
+    taps = _Taps()
     try:
         for material in materials:
             output = material.node_tree.get_output_node("CYCLES")
             if output:
-                _tap_tree(material.node_tree, output.inputs[0], taps, set())
+                tap = taps.on(material.node_tree)
+                tap.send(WRITTEN, 1.0)
+                _tap_tree(tap, output.inputs[0], set())
         yield
     finally:
-        for tap in taps:
-            tap.remove()
+        taps.remove()

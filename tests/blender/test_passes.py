@@ -73,87 +73,6 @@ def test_truth_adds_up(scene):
     assert np.allclose(made["diffuseshading"][12, 16], 3 / math.pi, rtol=0.02)  # a sun of 3 W/m2, overhead
 
 
-def shader_tree(build):
-    """A material whose surface is made by `build(tree)`, which gives the shader's socket."""
-    material = bpy.data.materials.new("built")
-    tree = materials.node_tree(material)
-    output = materials.node_of(tree, "OUTPUT_MATERIAL")
-    tree.links.new(build(tree), output.inputs["Surface"])
-    return material
-
-
-def diffuse(tree, colour):
-    node = tree.nodes.new("ShaderNodeBsdfDiffuse")
-    node.inputs["Color"].default_value = colour
-    return node.outputs[0]
-
-
-def mixed(tree):
-    node = tree.nodes.new("ShaderNodeMixShader")
-    node.inputs[0].default_value = 0.25
-    tree.links.new(diffuse(tree, (1, 0, 0, 1)), node.inputs[1])
-    tree.links.new(diffuse(tree, (0, 1, 0, 1)), node.inputs[2])
-    return node.outputs[0]
-
-
-def grouped(tree):
-    group = bpy.data.node_groups.new("Inside", "ShaderNodeTree")
-    group.interface.new_socket("Shader", in_out="OUTPUT", socket_type="NodeSocketShader")
-    end = group.nodes.new("NodeGroupOutput")
-    group.links.new(diffuse(group, (0, 0, 1, 1)), end.inputs[0])
-    node = tree.nodes.new("ShaderNodeGroup")
-    node.node_tree = group
-    return node.outputs[0]
-
-
-def with_emission(tree):
-    node, light = tree.nodes.new("ShaderNodeAddShader"), tree.nodes.new("ShaderNodeEmission")
-    tree.links.new(light.outputs[0], node.inputs[0])
-    tree.links.new(diffuse(tree, (0, 1, 1, 1)), node.inputs[1])
-    return node.outputs[0]
-
-
-def glossy(tree):
-    node = tree.nodes.new("ShaderNodeBsdfAnisotropic" if hasattr(bpy.types, "ShaderNodeBsdfAnisotropic") else "ShaderNodeBsdfGlossy")
-    node.inputs["Color"].default_value = (0.9, 0.6, 0.2, 1)
-    return node.outputs[0]
-
-
-@pytest.mark.parametrize(
-    ("build", "colour", "metalness"),
-    [
-        (mixed, (0.75, 0.25, 0), 0.0),
-        (grouped, (0, 0, 1), 0.0),
-        (with_emission, (0, 1, 1), 0.0),
-        (glossy, (0.9, 0.6, 0.2), 1.0),
-    ],
-)
-def test_materials_of_every_make_have_a_base_colour(scene, build, colour, metalness):
-    plane(shader_tree(build))
-    looking_down(scene)
-    made = passes.render_channels(scene, samples=1)
-    assert np.allclose(centre(made["albedo"]), colour, atol=1e-3)
-    assert centre(made["metalness"]) == pytest.approx(metalness, abs=1e-3)
-
-
-def test_textures_reach_the_roughness(scene):
-    def build(tree):
-        shader, value = materials.node_of(tree, "BSDF_PRINCIPLED"), tree.nodes.new("ShaderNodeValue")
-        value.outputs[0].default_value = 0.85
-        tree.links.new(value.outputs[0], shader.inputs["Roughness"])
-        return shader.outputs[0]
-
-    plane(shader_tree(build))
-    looking_down(scene)
-    assert centre(passes.render_channels(scene, samples=1)["roughness"]) == pytest.approx(0.85, abs=1e-3)
-
-
-def test_an_object_without_material_renders(scene):
-    plane()
-    looking_down(scene)
-    assert np.isfinite(passes.render_channels(scene, samples=1)["albedo"].data).all()
-
-
 def busy_scene(scene):
     """Settings that must come back."""
     plane(principled("m"))
@@ -201,3 +120,48 @@ def test_what_cannot_be_rendered_is_one_sentence(scene, harm, words):
     harm(scene)
     with pytest.raises(passes.PassError, match=words):
         passes.render_channels(scene)
+
+
+def test_a_marker_with_a_camera_does_not_take_the_view_s_place(scene):
+    plane(principled("m"))
+    marked, other = looking_down(scene, 9.0), looking_down(scene, 5.0)
+    marker = scene.timeline_markers.new("cut", frame=1)
+    marker.camera = marked
+    scene.frame_set(1)
+    assert centre(passes.render_channels(scene, samples=1, view=other)["depth"]) == pytest.approx(5.0, abs=1e-3)
+    assert scene.camera == marked and scene.timeline_markers["cut"].camera == marked
+
+
+def test_samples_of_the_view_layer_do_not_count(scene, monkeypatch):
+    scene.view_layers[0].samples, rendered = 3000, []
+    looking_down(scene)
+    render = capture.render
+    monkeypatch.setattr(capture, "render", lambda copy: rendered.append(copy.view_layers[0].samples) or render(copy))
+    passes.render_channels(scene, samples=1)
+    assert rendered == [0] and scene.view_layers[0].samples == 3000
+
+
+def falling(scene):
+    """A rigid body in its tenth frame, played from the first one."""
+    thing = plane(principled("m"))
+    looking_down(scene, 9.0)
+    bpy.context.view_layer.objects.active = thing
+    bpy.ops.rigidbody.object_add()
+    for frame in range(1, 11):
+        scene.frame_set(frame)
+
+
+def test_rigid_bodies_that_are_not_baked_are_one_sentence(scene):
+    falling(scene)
+    with pytest.raises(passes.PassError, match="bake them"):
+        passes.render_channels(scene, samples=1)
+
+
+def test_rigid_bodies_are_rendered_where_they_start_and_where_they_are_baked(scene):
+    falling(scene)
+    scene.frame_set(1)
+    assert centre(passes.render_channels(scene, samples=1)["depth"]) == pytest.approx(9.0, abs=0.05)
+    with bpy.context.temp_override(scene=scene, point_cache=scene.rigidbody_world.point_cache):
+        bpy.ops.ptcache.bake(bake=True)
+    scene.frame_set(10)
+    assert centre(passes.render_channels(scene, samples=1)["depth"]) > 9.2
