@@ -97,6 +97,8 @@ def read_later(image: bpy.types.Image) -> LaterImage:
 def download(image: bpy.types.Image) -> np.ndarray:
     """H x W x C as Blender holds it, rows from the top. Raises `ImageError`."""
     width, height = image.size
+    if 0 in image.size and image.source in ("SEQUENCE", "MOVIE"):
+        raise ImageError(f"{image.name} has many frames: choose the image file of a single one.")
     if width == 0 or height == 0:
         raise ImageError(f"The image {image.name} has no pixels: save or reload it first, or choose another.")
     if max(width, height) > LARGEST_SIDE:
@@ -121,6 +123,8 @@ def rendered(result: bpy.types.Image) -> Iterator[bpy.types.Image]:
     come back as they were. Raises `ImageError` when nothing of this scene has been rendered yet.
     """
     scene = bpy.context.scene
+    if scene.render.use_multiview:
+        raise ImageError("The last render may be a stereoscopic one, which has two pictures: turn off Stereoscopy and render again.")
     with tempfile.TemporaryDirectory(prefix="teamwork-render-") as folder:
         path = Path(folder) / "render.exr"
         try:

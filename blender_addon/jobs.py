@@ -26,6 +26,8 @@ TICK_SECONDS = 0.1
 TURN_SECONDS = 0.01
 """Between two turns of what lands: Blender draws and listens to the user in between."""
 HISTORY = 20
+STROKES = ("PAINT_", "SCULPT_", "GREASE_PENCIL_", "GPENCIL_", "TRANSFORM_", "MESH_", "CURVE_", "CURVES_", "PARTICLE_", "UV_")
+"""What operators are called, at first, that go on while the user draws or drags, and then are one step of undo."""
 SHOWS_JOBS = dict.fromkeys(("VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"), ("UI",)) | {"PREFERENCES": ("WINDOW",)}
 
 def start(
@@ -64,7 +66,7 @@ def cancel(job: Job) -> None:
 
 def tick() -> float | None:
     """Take what the engine has said; None when there is nothing more to wait for, so that the timer ends."""
-    if not bpy.app.background and bpy.app.is_job_running("RENDER"):
+    if not bpy.app.background and (bpy.app.is_job_running("RENDER") or _in_a_stroke()):
         return TICK_SECONDS  # results wait in the queue: a render must not see datablocks come and go
     drain()
     if setting_up.running():
@@ -73,6 +75,12 @@ def tick() -> float | None:
     if ARRIVED:
         return TURN_SECONDS
     return TICK_SECONDS if running() or LINK.waiting or _set_up_ended() else None
+
+
+def _in_a_stroke() -> bool:
+    """Is the user painting, say? Blender's own undo step for that has begun, and one of ours must not come in between."""
+    windows = bpy.context.window_manager.windows
+    return any(each.bl_idname.startswith(STROKES) for window in windows for each in getattr(window, "modal_operators", ()))
 
 
 def _set_up_ended() -> bool:

@@ -49,6 +49,14 @@ def _images(result: Result, job: Job, base: str, source: str) -> dict[str, bpy.t
     return {name: _image(name, output.data, result, job, base, source) for name, output in result.outputs.items()}
 
 
+def _kept(result: Result, job: Job, base: str, source: str) -> dict[str, bpy.types.Image]:
+    """The images, saved with the file whether or not anything uses them."""
+    made = _images(result, job, base, source)
+    for image in made.values():
+        image.use_fake_user = True
+    return made
+
+
 def _ahead(job: Job, channel: str, name: str) -> bpy.types.Image | None:
     """The image of a channel, if it was made before the rest could land and is still there, with its name."""
     target = job.ahead.pop(channel, None)
@@ -86,14 +94,13 @@ def land_material(
     `given` are images of the user that go into it as they are; without it they are found by the names in the job's
     settings, as for a job of an earlier Blender.
     """
-    textures = _images(result, job, name, source)
-    textures |= _given(result, job, name, source, given)
-    material = materials.build(name, textures, _setup(result, job))
+    made, kept = _images(result, job, name, source), _given(result, job, name, source, given)
+    material = materials.build(name, made | kept, _setup(result, job))
     _mark(material, result, job, source)
     group = materials.group_of(material)
     if group is not None:
         _mark(group, result, job, source)
-    _show_on_ball(material, result, asset=bool(job.settings.get("asset")))
+    _show_on_ball(material, result, kept, asset=bool(job.settings.get("asset")))
     return _with_remarks(_place(material, target), result, job)
 
 
@@ -129,13 +136,15 @@ def _given(result: Result, job: Job, base: str, source: str, given: Mapping[str,
     return kept
 
 
-def _show_on_ball(material: bpy.types.Material, result: Result, *, asset: bool) -> None:
-    """The picture that lists and the Asset Browser show of the material."""
+def _show_on_ball(material: bpy.types.Material, result: Result, given: Mapping[str, bpy.types.Image], *, asset: bool) -> None:
+    """The picture that lists and the Asset Browser show of the material, with the user's own images in it."""
     if asset:
         material.asset_mark()
         material.asset_data.description = f"Made by {result.info.get('model', 'a model')} from a photo"
         material.asset_data.tags.new("Teamwork", skip_if_exists=True)
-    picture = swatch.ball_of({name: output.data for name, output in result.outputs.items()})
+    made = {name: output.data for name, output in result.outputs.items()}
+    shown = {name: images.read_channel(image, name).data for name, image in given.items() if name in swatch.PLAIN}
+    picture = swatch.ball(made | shown) if shown else swatch.ball_of(made)
     preview = material.preview_ensure()
     preview.image_size = picture.shape[1], picture.shape[0]
     preview.image_pixels_float.foreach_set(picture[::-1].reshape(-1))
@@ -166,7 +175,7 @@ def _apply(target: Target, material: bpy.types.Material) -> bool:
 
 def land_decomposition(result: Result, job: Job, *, name: str, source: str) -> str:
     """One image for each channel, and a compositor group that recomposes them."""
-    parts = _images(result, job, name, source)
+    parts = _kept(result, job, name, source)
     group = compositing.recompose_group(f"{name} recomposed", parts)
     if group is None:
         return f"Made {len(parts)} images of {name}"
@@ -185,9 +194,7 @@ def land_render(result: Result, job: Job, *, name: str, source: str) -> str:
 
 def land_parts(result: Result, job: Job, *, name: str, source: str) -> str:
     """Every channel as an image that is kept, whatever it was meant for."""
-    parts = _images(result, job, name, source)
-    for image in parts.values():
-        image.use_fake_user = True
+    parts = _kept(result, job, name, source)
     return f"Made {len(parts)} images of {name}"
 
 

@@ -27,7 +27,7 @@ SPARSE = 8
 def read_mask(mask: bpy.types.Image | None, kind: str, picture: bpy.types.Image) -> ChannelImage:
     """The mask of a picture, 1 where it is made anew. Raises `ImageError` with what to do if there is none, if nothing is
     masked, or if its proportions are not the picture's; another size is resampled by the engine."""
-    if mask is None and kind != ERASED:
+    if mask is None and (kind != ERASED or picture.type == images.RENDER):
         raise ImageError("No mask was chosen: make one with Paint Mask, or choose an image.")
     stored, curve = images.download(mask or picture), _curve(mask or picture, kind)
     if not (curve(stored[::SPARSE, ::SPARSE]).any() or curve(stored).any()):

@@ -17,6 +17,8 @@ CHANNELS = {"Base Color": "albedo", "Metallic": "metalness", "Roughness": "rough
 OURS = (*CHANNELS.values(), "normals", "height")
 SPLITS = ("SEPARATE_COLOR", "SEPRGB", "SEPXYZ")
 """Behind these one image holds several channels."""
+MIXES = ("MIX", "MIX_RGB", "CURVE_RGB", "HUE_SAT", "INVERT")
+"""Their factor says how much, not what."""
 
 Node = bpy.types.Node
 
@@ -35,14 +37,26 @@ class _Place:
 def maps_of(material: bpy.types.Material) -> dict[str, bpy.types.Image]:
     """The images of a material by channel: albedo, metalness, roughness, normals, height, as far as it has them.
 
-    Raises `ImageError` if it has no shader with images.
+    An image that serves several channels stands for the first of them. Raises `ImageError` if it has no shader with images, or
+    one of UDIM tiles.
     """
     tree = material.node_tree
-    found = {**_ours(tree), **_maps(_Place(tree))} if tree else {}
+    found = _first({**_ours(tree), **_maps(_Place(tree))}) if tree else {}
+    tiled = next((image for image in found.values() if image.source == "TILED"), None)
+    if tiled is not None:
+        raise ImageError(f"{tiled.name} has UDIM tiles, which cannot be made anew together: inpaint the image of one tile instead.")
     if not found:
         sentence = f"The material {material.name} has no image textures in its Principled shader, so there is nothing to inpaint."
         raise ImageError(sentence)
     return found
+
+
+def _first(found: Mapping[str, bpy.types.Image]) -> dict[str, bpy.types.Image]:
+    """Each image once."""
+    kept: dict[str, bpy.types.Image] = {}
+    for channel in (each for each in OURS if each in found and found[each] not in kept.values()):
+        kept[channel] = found[channel]
+    return kept
 
 
 def _ours(tree: bpy.types.NodeTree) -> dict[str, bpy.types.Image]:
@@ -120,7 +134,8 @@ def _entered(here: _Place, source: bpy.types.NodeSocket):
     if node.type == "GROUP_INPUT" and here.within:
         outer, group = here.within[-1]
         return here, node, [(outer, each) for each in group.inputs if each.identifier == source.identifier]
-    return here, node, [(here, each) for each in node.inputs]
+    inputs = [each for each in node.inputs if node.type not in MIXES or not each.identifier.startswith("Fac")]
+    return here, node, [(here, each) for each in inputs]
 
 
 def copy_with(material: bpy.types.Material, images: Mapping[bpy.types.Image, bpy.types.Image]) -> bpy.types.Material:

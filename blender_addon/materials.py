@@ -203,12 +203,15 @@ def maps_of(material: bpy.types.Material) -> dict[str, bpy.types.Image]:
 
 def apply_to(thing: bpy.types.Object | None, material: bpy.types.Material, slot: int = -1) -> bool:
     """Put the material into a slot of the object, the active one by default; a new one if there is none such. False if the
-    object cannot take any."""
-    if thing is None or not hasattr(thing.data, "materials"):
+    object cannot take any. What is linked from another file is not changed, since that would not be saved: a slot of such a
+    mesh becomes the object's own."""
+    if thing is None or thing.library is not None or not hasattr(thing.data, "materials"):
         return False
-    index = thing.active_material_index if slot < 0 else slot
+    index, linked = thing.active_material_index if slot < 0 else slot, thing.data.library is not None
     if index < len(thing.material_slots):
-        thing.material_slots[index].material = material
-    else:
+        chosen = thing.material_slots[index]
+        chosen.link = "OBJECT" if linked else chosen.link
+        chosen.material = material
+    elif not linked:
         thing.data.materials.append(material)
-    return True
+    return index < len(thing.material_slots)

@@ -37,6 +37,8 @@ CYCLES_PASSES = "CYCLES_RENDER_PT_passes"
 WITHOUT = "The neural passes are empty."
 
 _registered: list[type] = []
+_drawn: list[tuple[type, Callable]] = []
+"""What was added to which of Blender's panels."""
 
 
 def _make_engine() -> type:
@@ -88,10 +90,11 @@ def _register_passes(engine, scene: bpy.types.Scene, layer: bpy.types.ViewLayer,
 
 def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph, cycles_render: Callable) -> None:
     """One view layer. What goes wrong is one sentence: it ends the render, or is a warning if the user chose so."""
-    layer = None if engine.is_preview else NeuralLayer(engine, depsgraph)
-    if layer is None or not layer.wanted:
+    if engine.is_preview or not neural_passes.chosen(depsgraph.view_layer_eval):
         cycles_render(engine, depsgraph)
-    elif _spoken(engine, layer, partial(layer.prepare, depsgraph.scene_eval)):
+        return
+    layer = NeuralLayer(engine, depsgraph)
+    if _spoken(engine, layer, partial(layer.prepare, depsgraph.scene_eval)):
         cycles_render(engine, depsgraph)
         if not engine.test_break():
             _spoken(engine, layer, layer.fill)
@@ -120,6 +123,38 @@ def _spoken(engine: bpy.types.RenderEngine, layer: NeuralLayer, step: Callable[[
     else:
         return True
     return False
+
+
+class _AsCycles:
+    """A context in which Cycles' own drawing finds itself at home."""
+
+    engine = "CYCLES"
+
+    def __init__(self, context: bpy.types.Context) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str):
+        return getattr(self._context, name)
+
+
+def _for_us(draw: Callable) -> Callable:
+    """What Cycles adds to one of Blender's panels for itself alone, for our engine."""
+
+    def drawn(panel: bpy.types.Panel, context: bpy.types.Context) -> None:
+        if context.engine == IDENTIFIER:
+            draw(panel, _AsCycles(context))
+
+    return drawn
+
+
+def _cycles_additions() -> Iterator[tuple[type, Callable]]:
+    """Blender's panels and headers, and what Cycles draws there: the device it renders on, and the pause of the viewport."""
+    from cycles import ui
+
+    for place, name in (("RENDER_PT_context", "draw_device"), ("VIEW3D_HT_header", "draw_pause")):
+        draw = getattr(ui, name, None)
+        if draw is not None:
+            yield getattr(bpy.types, place), _for_us(draw)
 
 
 def _cycles_panels() -> Iterator[set[str]]:
@@ -156,6 +191,9 @@ def register() -> None:
     _registered.append(engine)
     for names in _cycles_panels():
         names.add(IDENTIFIER)
+    for place, drawn in _cycles_additions():
+        place.append(drawn)
+        _drawn.append((place, drawn))
     for bound in _render_bounds():
         bound.append(_forget_frames)
 
@@ -166,6 +204,9 @@ def unregister() -> None:
         if _forget_frames in bound:
             bound.remove(_forget_frames)
     previous_frame.forget()
+    while _drawn:
+        place, drawn = _drawn.pop()
+        place.remove(drawn)
     for names in _cycles_panels():
         names.discard(IDENTIFIER)
     while _registered:

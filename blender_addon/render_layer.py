@@ -152,7 +152,7 @@ class NeuralLayer:
 
 def _view(camera: bpy.types.Object | None, matrix) -> tuple:
     """Where a camera stands and what its lens shows: another one is another view."""
-    if camera is None:
+    if camera is None or camera.type != "CAMERA":
         return ()
     lens = camera.data
     shown = (lens.type, lens.lens, lens.sensor_width, lens.sensor_height, lens.shift_x, lens.shift_y, lens.ortho_scale)

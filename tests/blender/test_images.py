@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blender_addon import capture, images
+from blender_addon import capture, images, masks
 from blender_addon.colour import linear_to_srgb, srgb_to_linear
 from blender_addon.png import encode_png
 from tests.blender.conftest import looking_down, plane, principled, snapshot
@@ -134,3 +134,27 @@ def test_the_last_render_is_read_as_it_was_made_and_nothing_is_changed(scene):
 def test_before_the_first_render_there_is_none(scene):
     with pytest.raises(images.ImageError, match="render first"):
         images.find("Render Result")
+
+
+def test_a_sequence_of_frames_is_one_sentence(scene, tmp_path):
+    for number in (1, 2):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"frame_{number}.png")
+    image = images.load(tmp_path / "frame_1.png")
+    image.source = "SEQUENCE"
+    with pytest.raises(images.ImageError, match="many frames: choose the image file of a single one"):
+        images.read(image)
+
+
+def test_a_stereoscopic_render_is_one_sentence(scene):
+    looking_down(scene)
+    scene.render.use_multiview = True
+    bpy.ops.render.render()
+    with pytest.raises(images.ImageError, match="turn off Stereoscopy"):
+        images.read(bpy.data.images["Render Result"])
+
+
+def test_the_last_render_as_its_own_mask_is_one_sentence(scene):
+    looking_down(scene)
+    bpy.ops.render.render()
+    with pytest.raises(images.ImageError, match="No mask was chosen: make one with Paint Mask"):
+        masks.read_mask(None, masks.ERASED, bpy.data.images["Render Result"])

@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 
@@ -211,3 +212,23 @@ def test_unregistering_in_the_middle_of_a_job_ends_it_and_the_engine():
     assert launcher.find_engine() is None
     blender_addon.register()
     assert bpy.ops.teamwork.test_engine() == {"FINISHED"}
+
+
+# ---- what Blender is doing meanwhile ---------------------------------------------------------------------------------
+
+
+def windows(*operators: str):
+    """What Blender tells of its windows while such operators go on in the second one."""
+    going_on = [SimpleNamespace(bl_idname=name) for name in operators]
+    return SimpleNamespace(windows=[SimpleNamespace(), SimpleNamespace(modal_operators=going_on)])
+
+
+def test_a_result_waits_for_the_end_of_a_stroke(monkeypatch):
+    from blender_addon import jobs
+
+    def going_on(*operators):
+        monkeypatch.setattr(jobs, "bpy", SimpleNamespace(context=SimpleNamespace(window_manager=windows(*operators))))
+        return jobs._in_a_stroke()
+
+    assert going_on("PAINT_OT_image_paint") and going_on("WM_OT_mine", "TRANSFORM_OT_translate")
+    assert not going_on() and not going_on("VIEW3D_OT_my_tool", "SCREEN_OT_animation_step")

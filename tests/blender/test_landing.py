@@ -191,3 +191,10 @@ def test_the_last_render_is_masked_and_inpainted(scene):
     bpy.ops.teamwork.inpaint(image="Render Result", mask=white_box().name, mask_from="BRIGHT", model="maker")
     before, after = (images.read(bpy.data.images[name]) for name in ("Render Result", "Render Result inpainted"))
     assert np.array_equal(after[outside()], before[outside()]) and not np.allclose(after, before, atol=0.02)
+
+
+def test_every_part_of_a_decomposition_is_there_after_saving_and_opening_the_file(photo, monkeypatch, tmp_path):
+    landed(decomposing(photo, monkeypatch))
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
+    assert {image["teamwork_channel"] for image in bpy.data.images if "teamwork_channel" in image} == PARTS

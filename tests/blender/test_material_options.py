@@ -233,3 +233,12 @@ def test_loading_a_file_and_undo_amid_candidates_harm_nothing(photo, monkeypatch
     assert len([each for each in bpy.data.materials if "teamwork_job" in each]) == 2
     MAKE.keep_candidate(material=bpy.data.materials[0].name)
     assert len(bpy.data.materials) == 1
+
+
+def test_the_ball_has_the_given_maps(photo, tmp_path):  # noqa: F811
+    blue = opened(tmp_path, "blue.png", np.full((16, 24, 3), (10, 20, 230), np.uint8))
+    made = made_by(filepath=str(photo), given_albedo=blue, channels={"normals"})
+    pixels = np.empty(swatch.SIDE**2 * 4, np.float32)
+    made.preview.image_pixels_float.foreach_get(pixels)
+    red, green, shown = pixels.reshape(swatch.SIDE, swatch.SIDE, 4)[..., :3].reshape(-1, 3).mean(0)
+    assert shown > 1.5 * max(red, green)

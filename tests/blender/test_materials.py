@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blender_addon import compositing, images, materials, passes
-from .conftest import compositor, file_format, looking_down, plane
+from .conftest import add, compositor, file_format, looking_down, plane, principled
 
 ALL = {"albedo": 3, "metalness": 1, "roughness": 1, "normals": 3, "height": 1}
 
@@ -163,3 +163,29 @@ def test_without_its_parts_there_is_no_group(scene, random):
     made = parts(random)
     del made["residual"]
     assert compositing.recompose_group("whole", made) is None and not bpy.data.node_groups
+
+
+def linked(scene, tmp_path, slots: int):
+    """An object of this file whose mesh is linked from another one, where it has so many slots."""
+    thing = plane()
+    for number in range(slots):
+        thing.data.materials.append(principled(f"theirs {number}"))
+    thing.data.name = "Theirs"
+    bpy.data.libraries.write(str(tmp_path / "theirs.blend"), {thing.data})
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "theirs.blend"), link=True) as (_, wanted):
+        wanted.meshes = ["Theirs"]
+    return add(bpy.context.scene, "Mine", bpy.data.meshes["Theirs"])
+
+
+def test_a_linked_mesh_gets_the_material_in_a_slot_of_the_object(scene, tmp_path):
+    thing = linked(scene, tmp_path, slots=1)
+    assert materials.apply_to(thing, principled("mine"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "mine.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "mine.blend"))
+    assert bpy.data.objects["Mine"].material_slots[0].material.name == "mine"
+
+
+def test_a_linked_mesh_without_slots_takes_no_material(scene, tmp_path):
+    thing = linked(scene, tmp_path, slots=0)
+    assert not materials.apply_to(thing, principled("mine")) and not thing.data.materials
