@@ -5,6 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
+TO_REC709 = {
+    "Linear Rec.2020": ((1.660491, -0.587641, -0.072850), (-0.124550, 1.132900, -0.008349), (-0.018151, -0.100579, 1.118730)),
+    "ACEScg": ((1.705051, -0.621792, -0.083259), (-0.130257, 1.140805, -0.010548), (-0.024003, -0.128969, 1.152972)),
+}
+"""Matrices from the light of Blender's working spaces, from their primaries (ITU-R BT.2020, and BT.2087 for the first; ACES AP1 with
+its white adapted to D65 by Bradford's method)."""
 DIM, SLOPE, OFFSET, EXPONENT = 0.0031308, 12.92, 0.055, 2.4
 
 
@@ -26,6 +32,18 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     size = np.abs(linear)
     curve = (1.0 + OFFSET) * size ** (1.0 / EXPONENT) - OFFSET
     return np.copysign(np.where(size <= DIM, size * SLOPE, curve), linear).astype(np.float32)
+
+
+def to_rec709(light: np.ndarray, working: str) -> np.ndarray:
+    """Light of a working space as that of Rec.709, the wire's, ... x 3; grey, and the light of other spaces, as it is."""
+    matrix = TO_REC709.get(working)
+    return light if matrix is None or light.shape[-1] != 3 else light @ np.float32(matrix).T
+
+
+def from_rec709(light: np.ndarray, working: str) -> np.ndarray:
+    """The inverse of `to_rec709`."""
+    matrix = TO_REC709.get(working)
+    return light if matrix is None or light.shape[-1] != 3 else light @ np.linalg.inv(np.float64(matrix)).T.astype(np.float32)
 
 
 def finite(array: np.ndarray) -> np.ndarray:

@@ -18,8 +18,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from .colour import bytes_to_linear, finite, linear_to_srgb
+from .colour import bytes_to_linear, finite, linear_to_srgb, to_rec709
 from .png import LINES, SIGNATURE, encode_png
+from .spaces import tag, working
 from .storage import DATA, PLAIN, STORAGE, file_of
 from .wire import ChannelImage, check_image
 
@@ -157,8 +158,11 @@ def _set(owner: bpy.types.bpy_struct, values: Mapping[str, str]) -> None:
 
 
 def light_curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
-    """From stored values to light. Blender converts the pixels of float images (EXR, also 16 bit PNG) when it loads them;
-    those of byte images are as in the file: data, or display-encoded as sRGB is."""
+    """From stored values to light. Blender converts the pixels of float images (EXR, also 16 bit PNG) to its working space when
+    it loads them; those of byte images are as in the file: data, or display-encoded as sRGB is."""
+    space = working()
+    if image.is_float and not image.colorspace_settings.is_data:
+        return lambda values: to_rec709(finite(values), space)
     if image.is_float:
         return finite
     if image.colorspace_settings.is_data or "linear" in image.colorspace_settings.name.lower():
@@ -212,7 +216,7 @@ def packed(name: str, file: bytes, space: str) -> bpy.types.Image:
     """A new image from the bytes of its file, in a colour space."""
     image = bpy.data.images.new(name, 1, 1)  # it has the size of its file as soon as that is read
     _pack(image, file)
-    image.colorspace_settings.name = space
+    tag(image, space)
     return image
 
 

@@ -14,7 +14,8 @@ import bpy
 import numpy as np
 
 from . import capture, passes, surfaces
-from .colour import finite
+from .colour import finite, from_rec709
+from .spaces import working
 from .wire import ChannelImage
 
 DIELECTRIC = 0.04
@@ -110,7 +111,7 @@ def inputs(task: str, arrays: Mapping[str, np.ndarray], camera_matrix) -> dict[s
     roughness" and "Teamwork metalness" where the view layer has them, else an albedo from Cycles' colour passes.
     Raises `passes.PassError` when Cycles left a pass out.
     """
-    picture = ChannelImage(finite(passes.find(arrays, "image")[..., :3]), passes.COLOUR)
+    picture = ChannelImage(passes.light_of(passes.find(arrays, "image")), passes.COLOUR)
     if task == "decompose":
         return {"image": picture}
     depth = passes.find(arrays, "depth")[..., :1]
@@ -127,9 +128,9 @@ def inputs(task: str, arrays: Mapping[str, np.ndarray], camera_matrix) -> dict[s
 def _albedo(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     own = arrays.get(surfaces.PREFIX + "albedo")
     if own is not None:
-        return np.ascontiguousarray(finite(own)[..., :3])
+        return passes.light_of(own)
     words = ("diffuse_colour", "transmission_colour", "glossy_colour")
-    diffuse, through, glossy = (finite(passes.find(arrays, word)) for word in words)
+    diffuse, through, glossy = (passes.light_of(passes.find(arrays, word)) for word in words)
     return base_colour(diffuse + through, glossy)
 
 
@@ -154,9 +155,10 @@ def _aovs(arrays: Mapping[str, np.ndarray]) -> dict[str, ChannelImage]:
 def stored(each: NeuralPass, answer: np.ndarray, combined: np.ndarray, camera_matrix) -> np.ndarray:
     """What the engine answered, H x W x 1 or 3, as the pass holds it: H x W x its components, rows from the top.
 
-    Normals are turned from the camera's axes to the world's, as in Blender's own pass; a picture gets Combined's alpha.
+    Normals are turned from the camera's axes to the world's, as in Blender's own pass; colours are of the working space, and a
+    picture gets Combined's alpha.
     """
-    values = finite(answer)
+    values = from_rec709(finite(answer), working()) if each.kind == "COLOR" else finite(answer)
     if each.channel == "normals":
         values = values @ np.array(camera_matrix.to_3x3().normalized(), np.float32).T
     if each.components == "RGBA":

@@ -15,7 +15,8 @@ import numpy as np
 from mathutils import Matrix
 
 from . import capture, surfaces
-from .colour import finite
+from .colour import finite, to_rec709
+from .spaces import working
 from .viewpoint import View, camera_of
 from .wire import ChannelImage
 
@@ -65,8 +66,8 @@ def render_truth(
     """
     arrays, camera = _render(scene, samples, resolution, denoise, GEOMETRY + LIGHT)
     light = find(arrays, "diffuse_direct") + find(arrays, "diffuse_indirect")
-    diffuse, shading = finite(find(arrays, "diffuse_colour")), finite(light)
-    residual = finite(find(arrays, "image")[..., :3]) - diffuse * shading
+    diffuse, shading, image = (light_of(each) for each in (find(arrays, "diffuse_colour"), light, find(arrays, "image")))
+    residual = image - diffuse * shading
     parts = {"diffuse": diffuse, "diffuseshading": shading, "residual": residual}
     return _channels(arrays, camera) | {name: ChannelImage(part, COLOUR) for name, part in parts.items()}
 
@@ -79,13 +80,18 @@ def find(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return found
 
 
+def light_of(values: np.ndarray) -> np.ndarray:
+    """A pass of colours, H x W x 3 or 4 in Blender's working space, as scene-linear Rec.709 without alpha."""
+    return np.ascontiguousarray(to_rec709(finite(values[..., :3]), working()))
+
+
 def _channels(arrays: dict[str, np.ndarray], camera: Matrix) -> dict[str, ChannelImage]:
     depth = find(arrays, "depth")[..., :1]
     aovs = _surfaces(arrays, depth < NO_SURFACE)
     normals = camera_normals(find(arrays, "normals"), camera)
     return {
-        "image": ChannelImage(finite(find(arrays, "image")[..., :3]), COLOUR),
-        "albedo": ChannelImage(np.ascontiguousarray(aovs["albedo"][..., :3]), COLOUR),
+        "image": ChannelImage(light_of(find(arrays, "image")), COLOUR),
+        "albedo": ChannelImage(light_of(aovs["albedo"]), COLOUR),
         "roughness": ChannelImage(np.clip(aovs["roughness"][..., :1], 0.0, 1.0), DATA),
         "metalness": ChannelImage(np.clip(aovs["metalness"][..., :1], 0.0, 1.0), DATA),
         "normals": ChannelImage(np.where(depth < NO_SURFACE, normals, (0.0, 0.0, 1.0)).astype(np.float32), CAMERA_NORMAL),

@@ -16,11 +16,12 @@ from typing import Generic, TypeVar
 import bpy
 import numpy as np
 
-from .colour import finite, linear_to_srgb, srgb_to_linear
+from .colour import finite, from_rec709, linear_to_srgb, srgb_to_linear, to_rec709
 from .exr import encode_exr
 from .images import RENDER, channel_curve, download, light_curve, packed, rendered, shows_numbers, three_components
 from .png import LINES, encode_png
-from .storage import DATA, LINEAR, PLAIN, STORAGE, encode
+from .spaces import working
+from .storage import DATA, PLAIN, STORAGE, encode
 
 Curve = Callable[[np.ndarray], np.ndarray]
 Made = TypeVar("Made")
@@ -33,6 +34,8 @@ class Original:
     stored: np.ndarray
     deep: bool
     space: str
+    working: str
+    """The space of the light of a deep one."""
     alpha_mode: str
     numbers: bool
     meaning: Curve
@@ -46,7 +49,7 @@ class Original:
                 return Original.of(file, channel)
         light, meant = light_curve(image), channel_curve(image, channel)
         space, mode = image.colorspace_settings.name, image.alpha_mode
-        return Original(download(image), image.is_float, space, mode, shows_numbers(image), lambda values: meant(light(values)))
+        return Original(download(image), image.is_float, space, working(), mode, shows_numbers(image), lambda values: meant(light(values)))
 
     def file(self, values: np.ndarray, channel: str) -> bytes:
         """The file of a copy with these wire values. Pixels of the same values, alpha and depth (8 bits or float) stay."""
@@ -71,11 +74,13 @@ class Original:
         values = values * 0.5 + 0.5 if storage.signed else values
         if storage.space == DATA:
             return values if self.numbers or not self.deep else srgb_to_linear(values)
+        if self.deep and self.space != DATA:
+            return from_rec709(values, self.working)
         return values if self.deep or self.numbers else linear_to_srgb(np.clip(values, 0.0, 1.0))
 
     def copy(self, name: str, file: bytes) -> bpy.types.Image:
         """The copy, packed, from its file."""
-        made = packed(name, file, LINEAR if self.deep and self.space != DATA else self.space)
+        made = packed(name, file, self.working if self.deep and self.space != DATA else self.space)
         made.alpha_mode = "PREMUL" if self.deep else self.alpha_mode  # floats are held premultiplied, whatever the file has
         return made
 
@@ -168,5 +173,6 @@ def _shown(original: Original) -> np.ndarray:
     made = np.ones((*stored.shape[:2], 4), np.float32)
     for low in range(0, len(stored), LINES):
         colour = finite(colour_of(stored[low : low + LINES]))
-        made[low : low + LINES, :, :3] = colour if encoded else linear_to_srgb(np.clip(colour, 0.0, 1.0))
+        light = to_rec709(colour, original.working) if original.deep else colour
+        made[low : low + LINES, :, :3] = colour if encoded else linear_to_srgb(np.clip(light, 0.0, 1.0))
     return made

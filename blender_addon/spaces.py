@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blender's names of colour spaces: the one that it computes in, and those of images, which other OCIO configurations call
+otherwise."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import bpy
+
+from .storage import DATA, LINEAR, SRGB
+
+NAMES = {
+    SRGB: (SRGB, "sRGB - Texture", "sRGB Encoded Rec.709 (sRGB)", "Utility - sRGB - Texture"),
+    LINEAR: (LINEAR, "Linear Rec.709 (sRGB)", "Utility - Linear - sRGB", "Utility - Linear - Rec.709", "Linear"),
+    DATA: (DATA, "Raw", "Utility - Raw"),
+}
+"""Blender's own name first, then those of the ACES configurations and of Blender before 4.0."""
+
+
+def working() -> str:
+    """The space of a file's light: of float images, and of what is rendered. It can be chosen since Blender 5.0."""
+    spaces = getattr(bpy.data, "colorspace", None)
+    return getattr(spaces, "working_space", LINEAR)
+
+
+def tag(image: bpy.types.Image, space: str) -> None:
+    """Say what an image's numbers mean. One whose space has none of our names keeps what Blender takes it for."""
+    settings = image.colorspace_settings
+    for name in NAMES.get(space, (space,)):
+        with suppress(TypeError):  # no such name in this configuration
+            settings.name = name
+            return
+    if space == DATA:
+        settings.is_data = True
