@@ -21,7 +21,8 @@ from .errors import TaskError
 from .fitting import Fit, fit, resized, same_shape
 from .given import sizes_in_words
 from .membrane import filled, patched
-from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task
+from .tasks import USUAL_SIDE, Task
+from .team_run import Answer, OnStep, Run
 from .teamwork.asked import HOLLOW, Inpaint
 from .teamwork.team import Team
 

@@ -21,7 +21,8 @@ from .library import Located, Unavailable, able, locate
 from .models import adapter_for, is_team
 from .needs import Need, advice, in_words, need_of
 from .synthesis import Synthesis
-from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task, outputs_of, task_of
+from .tasks import USUAL_SIDE, Task, outputs_of, task_of
+from .team_run import Answer, OnStep, Run
 from .teamwork import TeamError
 from .teamwork.team import Team
 from .warm import WarmTeams

@@ -10,7 +10,8 @@ from blender_addon.wire import ChannelImage, Submit
 
 from . import channels
 from .fitting import Fit, fit
-from .tasks import USUAL_SIDE, Answer, OnStep, Run, Task
+from .tasks import USUAL_SIDE, Task
+from .team_run import Answer, OnStep, Run
 from .teamwork.team import Team
 
 MATERIAL = ("albedo", "roughness", "metalness", "normals", "height")
