@@ -14,25 +14,38 @@ from .errors import TaskError
 from .integrate import height_from_normals, height_from_unit, height_to_unit, normals_from_height
 
 
-def sources(name: str, makes: Sequence[str]) -> tuple[str, ...]:
-    """Which of a team's outputs give a channel: itself, or diffuse and specular for albedo and metalness.
+PAIR = ("diffuse", "specular")
 
-    Raises `TaskError` naming the channel and what the team makes.
+
+def found(name: str, makes: Sequence[str]) -> tuple[str, ...]:
+    """Which of a team's outputs give a channel: itself, or diffuse and specular for albedo and metalness; () where none do.
+
+    The albedo of a team that makes the pair and no metalness is their sum, not a base colour: there the pair gives both.
     """
-    if name in makes:
+    pair = set(PAIR) <= set(makes)
+    summed = name == "albedo" and pair and "metalness" not in makes
+    if name in makes and not summed:
         return (name,)
-    if name in ("albedo", "metalness") and {"diffuse", "specular"} <= set(makes):
-        return ("diffuse", "specular")
+    return PAIR if pair and name in ("albedo", "metalness") else ()
+
+
+def sources(name: str, makes: Sequence[str]) -> tuple[str, ...]:
+    """As `found`. Raises `TaskError` naming the channel and what the team makes where there are none."""
+    if parts := found(name, makes):
+        return parts
     raise TaskError("bad-output", f"This model cannot make {name!r}; it makes {', '.join(makes)}.")
 
 
 def metalness_workflow(answers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The answers, with albedo (base colour) and metalness added where a team made diffuse and specular instead."""
-    if "diffuse" not in answers or "specular" not in answers:
+    """The answers, with albedo (base colour) and metalness added where a team made diffuse and specular instead.
+
+    An albedo beside the pair is their sum if there is no metalness, and gives way to the base colour.
+    """
+    if not set(PAIR) <= set(answers):
         return answers
-    linear = (colour.display_decode(answers[name]) for name in ("diffuse", "specular"))
-    albedo, metalness = colour.metalness_from_specular(*linear)
-    return {"albedo": colour.display_encode(albedo), "metalness": metalness.repeat(3, axis=-1)} | answers
+    albedo, metalness = colour.metalness_from_specular(*(colour.display_decode(answers[name]) for name in PAIR))
+    made = {"albedo": colour.display_encode(albedo), "metalness": metalness.repeat(3, axis=-1)}
+    return made | answers if "metalness" in answers else answers | made
 
 
 def specular_workflow(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -41,7 +54,7 @@ def specular_workflow(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if not {"albedo", "metalness"} <= set(pictures):
         return pictures
     parts = colour.specular_from_metalness(colour.display_decode(pictures["albedo"]), pictures["metalness"][..., :1])
-    return dict(zip(("diffuse", "specular"), map(colour.display_encode, parts), strict=True)) | pictures
+    return dict(zip(PAIR, map(colour.display_encode, parts), strict=True)) | pictures
 
 
 def relief(normals: np.ndarray, periodic: bool = False) -> np.ndarray:

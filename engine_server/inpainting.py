@@ -89,7 +89,10 @@ class Inpainting(Run):
     def _sources(self, outputs: tuple[str, ...]) -> list[str]:
         """What the team makes for these outputs."""
         names = [n for name in outputs for n in self.task.made_from.get(name, (name,))]
-        return list(dict.fromkeys(source for n in names for source in derive.sources(n, self.team.config.outputs)))
+        makes = self.team.config.outputs
+        # an albedo alone says nothing of diffuse and specular: then the team's own albedo goes on from it
+        own = ("albedo",) if "albedo" in makes and "metalness" not in self.kept else ()
+        return list(dict.fromkeys(source for n in names for source in ((n,) if n in own else derive.sources(n, makes))))
 
     def _made_anew(self, outputs: tuple[str, ...], on_step: OnStep) -> dict[str, np.ndarray]:
         """The team's answers at the size of the close-up, in model encoding."""

@@ -11,7 +11,7 @@ from blender_addon.wire import ChannelImage, Submit
 from . import channels
 from .fitting import Fit, fit
 from .tasks import USUAL_SIDE, Task
-from .team_run import Answer, OnStep, Run
+from .team_run import Run
 from .teamwork.team import Team
 
 MATERIAL = ("albedo", "roughness", "metalness", "normals", "height")
@@ -42,19 +42,5 @@ class Synthesis(Run):
         told = {"prompt": self._text("prompt"), "negative_prompt": negative, "guidance": guidance}
         return super()._how() | told | ({} if self.wire else {"width": width, "height": height})
 
-    def run(self, outputs: tuple[str, ...], on_step: OnStep) -> Answer:
-        """As any job; where no outputs are named, all that belong to it and that the team can make."""
-        return super().run(outputs if self.job.outputs else self._usual(outputs), on_step)
-
-    def rows(self, outputs: tuple[str, ...]) -> int:
-        """As of any job."""
-        return super().rows(outputs if self.job.outputs else self._usual(outputs))
-
     def _usual(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
-        belonging = MATERIAL if self.task.surface else tuple(name for name in outputs if name != "height")
-        return tuple(name for name in belonging if name in self.wire or self._can_make(name))
-
-    def _can_make(self, name: str) -> bool:
-        made = set(self.team.config.outputs)
-        pair = {"diffuse", "specular"} if name in ("albedo", "metalness") else {name}
-        return all({each} <= made or pair <= made for each in self.task.made_from.get(name, (name,)))
+        return MATERIAL if self.task.surface else tuple(name for name in outputs if name != "height")

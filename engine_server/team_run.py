@@ -93,7 +93,8 @@ class Run:
         return channels.to_model(name, image)
 
     def run(self, outputs: tuple[str, ...], on_step: OnStep) -> Answer:
-        """Make the outputs; those that were given are handed back as they came."""
+        """Make the outputs; those that were given are handed back as they came. Where the job names none: what the team can."""
+        outputs = self._named(outputs)
         answers = self._ask(self._wanted(outputs), on_step)
         info: dict[str, Any] = {"seed": int(self._option("seed")), "steps": self._steps()}
         info |= {"width": self.fit.result[1], "height": self.fit.result[0], "exposure": self.exposure}
@@ -115,7 +116,21 @@ class Run:
 
     def rows(self, outputs: tuple[str, ...]) -> int:
         """How many channels the team works on for these outputs, given and wanted ones."""
-        return len([name for name in self.model if name in self.team.config.inputs]) + self._made_rows(self._wanted(outputs))
+        wanted = self._wanted(self._named(outputs))
+        return len([name for name in self.model if name in self.team.config.inputs]) + self._made_rows(wanted)
+
+    def _named(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
+        """The outputs, or of the usual ones those that can be made; all where none can, for a sentence that says so."""
+        usual = self._usual(outputs)
+        return outputs if self.job.outputs else tuple(filter(self._can_make, usual)) or usual
+
+    def _usual(self, outputs: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of a task's outputs that are made where none are named."""
+        return outputs
+
+    def _can_make(self, name: str) -> bool:
+        parts = (name,) if name in self.wire else self.task.made_from.get(name, (name,))
+        return all(part in self.wire or derive.found(part, self.team.config.outputs) for part in parts)
 
     def _made_rows(self, wanted: list[str]) -> int:
         return len({*wanted, *self.team.always})
