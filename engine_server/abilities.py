@@ -31,7 +31,13 @@ def goes_on(takes: Container[str], manner: Manner) -> bool:
     return manner.zero_start and "mask" not in takes
 
 
+def some_of(names: Sequence[str], most: int = 20) -> str:
+    """Names for a sentence, which many of them would make too long to send."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more or "none"
+
+
 def refusal(model: str, task: str, why: str, others: Sequence[str]) -> str:
     """The sentence for a model that cannot do a task, with those that can."""
-    can = f"models that can: {', '.join(others)}" if others else "none that is installed can; a team on a generative base could"
+    can = f"models that can: {some_of(others)}" if others else "none that is installed can; a team on a generative base could"
     return f"The model {model} cannot do the task {task}: {why}; {can}."

@@ -11,10 +11,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from blender_addon.wire import ModelInfo
+from blender_addon.wire import ModelInfo, ProtocolError
+from blender_addon.wire.limits import MAX_ITEMS
 
-from .abilities import TASKS, obstacle
+from .abilities import TASKS, obstacle, some_of
 from .hub.offers import ADAPTER, BASE, Offer, offers, with_base
 from .hub.store import Installed, installed
 from .models import (
@@ -23,12 +25,16 @@ from .models import (
     WORKING_SHARE,
     ModelError,
     adapter_for,
+    bytes_of,
+    content,
     is_team,
     listed_folders,
     metadata_of,
     numbers_in,
+    one_line,
     team_folders,
     team_info,
+    teammates_in,
 )
 from .teamwork.manner import Manner
 
@@ -82,7 +88,10 @@ def entries(extra: Sequence[Path] = ()) -> dict[str, Entry]:
     here = installed()
     known = [*_teams(extra), *map(_fetched, here.values()), *_loose(extra), *map(_offered, offers().values())]
     for entry in known:
-        found.setdefault(entry.name, entry)
+        if entry.name.isprintable():
+            found.setdefault(entry.name, entry)
+        else:
+            log.warning("the model %r is left out: rename it without characters that cannot be printed", entry.name)
     return found
 
 
@@ -125,8 +134,12 @@ def _memory(parameters: int) -> int:
 def _loose(extra: Sequence[Path]) -> Iterator[Entry]:
     """Bases and adapters that lie in the user's folders on their own."""
     for parent in listed_folders(extra):
-        for path in sorted(parent.iterdir()) if parent.is_dir() and not is_team(parent) else ():
-            entry = _loose_base(path) if path.is_dir() else _loose_adapter(path)
+        for path in content(parent) if parent.is_dir() and not is_team(parent) else ():
+            try:
+                entry = _loose_base(path) if path.is_dir() else _loose_adapter(path)
+            except (ModelError, OSError) as error:
+                log.warning("%s is left out: %s", path, error)
+                continue
             if entry:
                 yield entry
 
@@ -134,7 +147,7 @@ def _loose(extra: Sequence[Path]) -> Iterator[Entry]:
 def _loose_base(folder: Path) -> Entry | None:
     if not any((folder / part / "config.json").is_file() for part in ("transformer", "unet")):
         return None
-    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    size = sum(map(bytes_of, folder.rglob("*.safetensors")))
     return Entry(folder.name, BASE, IN_FOLDER, folder.name, "not stated", size, _memory(base_numbers(folder)), path=folder)
 
 
@@ -154,9 +167,9 @@ def _loose_adapter(path: Path) -> Entry | None:
         metadata = metadata_of(path)
     except ModelError:
         return None
-    title = metadata.get("modelspec.title") or path.stem
+    title = one_line(metadata.get("modelspec.title")) or path.stem
     base = _base_named(metadata.get("base_model", ""))
-    return Entry(path.stem, ADAPTER, IN_FOLDER, title, "not stated", path.stat().st_size, base=base, path=path)
+    return Entry(path.stem, ADAPTER, IN_FOLDER, title, "not stated", bytes_of(path), base=base, path=path)
 
 
 def _base_named(made_for: str) -> str:
@@ -174,9 +187,16 @@ def usable(extra: Sequence[Path] = ()) -> tuple[ModelInfo, ...]:
     for entry in known.values():
         try:
             infos.extend(_usable(entry, known))
-        except ModelError as error:
-            log.warning("%s", error)
-    return tuple(infos)
+        except (ModelError, ProtocolError) as error:
+            log.warning("%s is left out: %s", entry.name, error)
+    return tuple(listed(infos))
+
+
+def listed(models: Sequence[Any]) -> Sequence[Any]:
+    """As many models as one message holds."""
+    if len(models) > MAX_ITEMS:
+        log.warning("of %d models only the first %d are listed: move some to another folder", len(models), MAX_ITEMS)
+    return models[:MAX_ITEMS]
 
 
 def _usable(entry: Entry, known: dict[str, Entry]) -> Iterator[ModelInfo]:
@@ -188,7 +208,7 @@ def _usable(entry: Entry, known: dict[str, Entry]) -> Iterator[ModelInfo]:
             name=entry.name,
             title=entry.title,
             licence=_joined(entry.licence, base.licence),
-            teammates=(teammates := tuple(metadata_of(entry.path)["teamwork.teammates"].split(","))),
+            teammates=(teammates := teammates_in(metadata_of(entry.path))),
             tasks=tuple(task for task in TASKS if not obstacle(task, teammates, Manner())),
             size_bytes=entry.size_bytes + base.size_bytes,
             memory_bytes=base.memory_bytes + round(FLOAT32_BYTES * numbers_in(entry.path)),
@@ -224,7 +244,7 @@ def locate(name: str, task: str = "", extra: Sequence[Path] = ()) -> Located:
 def _here(name: str, known: dict[str, Entry]) -> Entry:
     entry = known.get(name)
     if entry is None:
-        offered = ", ".join(each.name for each in known.values() if each.path and each.kind != BASE) or "none"
+        offered = some_of([each.name for each in known.values() if each.path and each.kind != BASE])
         raise Unavailable("unknown-model", f"There is no model {name[:64]!r}; installed: {offered}.")
     if entry.path is None:
         raise Unavailable("model-missing", missing(entry))

@@ -15,6 +15,7 @@ that is for another base than the usual names its folder in `bases`: {"scenes.sa
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from .abilities import TASKS, obstacle
 from .teamwork import TeamError
 from .teamwork.manner import Manner, manner_of
 
+log = logging.getLogger(__name__)
+
 BUNDLED = Path(__file__).parent / "bundled"
 FOLDERS_VARIABLE = "TEAMWORK_MODELS"
 TEAM_FILE = "team.safetensors"
@@ -36,8 +39,18 @@ WORKING_SHARE = 1.5
 """Activations and the library itself, as a share of the weights: a rough figure, to warn before a job."""
 
 
+LONGEST_TITLE = 200
+
+
 class ModelError(ValueError):
     """A team's folder is not as expected; the text is a sentence that says what is."""
+
+
+def one_line(text: Any) -> Any:
+    """A text of somebody else's on one line, printable and not without end; what is no text as it is."""
+    if not isinstance(text, str):
+        return text
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:LONGEST_TITLE]
 
 
 def team_folders(extra: Sequence[Path] = ()) -> dict[str, Path]:
@@ -60,18 +73,30 @@ def _teams_in(parent: Path) -> Iterator[Path]:
     if is_team(parent):
         yield parent
     elif parent.is_dir():
-        yield from sorted(folder for folder in parent.iterdir() if is_team(folder))
+        yield from (folder for folder in content(parent) if is_team(folder))
+
+
+def content(folder: Path) -> list[Path]:
+    """What a folder holds, in order; nothing where it cannot be read, and the log says so."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        log.warning("%s cannot be read: %s", folder, error.strerror)
+        return []
 
 
 def is_team(folder: Path) -> bool:
     """Does the folder hold a team?"""
-    return (folder / TEAM_FILE).is_file()
+    try:
+        return (folder / TEAM_FILE).is_file()
+    except OSError:  # a folder that may not be entered
+        return False
 
 
 def team_info(folder: Path) -> ModelInfo:
     """What a team's folder says about itself. Raises `ModelError`."""
     settings = _settings(folder / "team.json")
-    metadata = read_header(folder / TEAM_FILE).get("__metadata__", {})
+    metadata = _metadata(folder / TEAM_FILE)
     manners = _manners(folder, settings)
     files = dict.fromkeys((TEAM_FILE, *(manner.adapter or TEAM_FILE for manner in manners.values())))
     teammates = {file: _teammates(folder / file) for file in files}
@@ -79,11 +104,11 @@ def team_info(folder: Path) -> ModelInfo:
     try:
         return ModelInfo(
             name=folder.name,
-            title=settings.get("title") or metadata.get("modelspec.title") or folder.name,
-            licence=settings.get("licence", "not stated"),
+            title=one_line(settings.get("title") or metadata.get("modelspec.title") or folder.name),
+            licence=one_line(settings.get("licence", "not stated")),
             teammates=tuple(dict.fromkeys(name for names in teammates.values() for name in names)),
             tasks=tuple(t for t, m in manners.items() if not obstacle(t, teammates[m.adapter or TEAM_FILE], m)),
-            size_bytes=sum(path.stat().st_size for path in weights),
+            size_bytes=sum(map(bytes_of, weights)),
             memory_bytes=round((1 + WORKING_SHARE) * FLOAT32_BYTES * sum(map(numbers_in, weights))),
             native_size=settings.get("native_size", 512),
             default_steps=settings.get("default_steps", 50),
@@ -97,7 +122,7 @@ def _settings(path: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not a JSON file.") from error
     if not isinstance(settings, dict):
         raise ModelError(f"{path} is not a JSON object; expected title, licence, native_size and default_steps.")
@@ -112,12 +137,23 @@ def _manners(folder: Path, settings: dict[str, Any]) -> dict[str, Manner]:
 
 
 def _teammates(file: Path) -> tuple[str, ...]:
-    return tuple(metadata_of(file)["teamwork.teammates"].split(","))
+    return teammates_in(metadata_of(file))
+
+
+def teammates_in(metadata: dict[str, str]) -> tuple[str, ...]:
+    """The teammates that the metadata of a Teamwork checkpoint name, in order."""
+    return tuple(name.strip() for name in metadata["teamwork.teammates"].split(","))
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    """The texts among the metadata of a safetensors file; none where it has none. Raises `ModelError`."""
+    metadata = read_header(file).get("__metadata__")
+    return {k: v for k, v in metadata.items() if isinstance(v, str)} if isinstance(metadata, dict) else {}
 
 
 def metadata_of(file: Path) -> dict[str, str]:
     """The metadata of a Teamwork checkpoint. Raises `ModelError` for any other file."""
-    metadata = read_header(file).get("__metadata__", {})
+    metadata = _metadata(file)
     if metadata.get("modelspec.type") != "teamwork" or not metadata.get("teamwork.teammates"):
         raise ModelError(f"{file} is not a Teamwork checkpoint: its metadata name no teammates.")
     return metadata
@@ -129,7 +165,7 @@ def read_header(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if 2 <= length <= MAX_HEADER_BYTES else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise ModelError(f"{path} is not a whole safetensors file; fetch it again.")
@@ -139,7 +175,18 @@ def read_header(path: Path) -> dict[str, Any]:
 def numbers_in(path: Path) -> int:
     """How many numbers a safetensors file holds. Raises `ModelError`."""
     header = read_header(path)
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    try:
+        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    except (TypeError, KeyError) as error:
+        raise ModelError(f"{path} is not a whole safetensors file; fetch it again.") from error
+
+
+def bytes_of(path: Path) -> int:
+    """How large a file is. Raises `ModelError` where it cannot be told, as of a link that leads nowhere."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}): put the file back, or remove the link to it.") from error
 
 
 def adapter_for(name: str, task: str) -> str | None:

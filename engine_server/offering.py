@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from blender_addon.wire import CatalogueEntry, Failed, Submit
+from blender_addon.wire import CatalogueEntry, Failed, ProtocolError, Submit
 
 from .abilities import TASKS as MODEL_TASKS
 from .abilities import INPAINT, SYNTHESIZE, refusal
 from .hub.offers import offers
-from .library import Entry, Unavailable, able, entries, locate, usable
+from .library import Entry, Unavailable, able, entries, listed, locate, usable
+from .models import one_line
+
+log = logging.getLogger(__name__)
 
 GET_MODEL = "get-model"
 TASKS = (*MODEL_TASKS, "echo", GET_MODEL)
@@ -43,8 +47,16 @@ def _beyond(submit: Submit, folders: Sequence[Path]) -> Failed | None:
 
 
 def catalogue(folders: Sequence[Path]) -> tuple[CatalogueEntry, ...]:
-    """All models that are here or could be fetched."""
-    return tuple(map(_to_wire, entries(folders).values()))
+    """All models that are here or could be fetched, as many as one message holds; the log tells which cannot be listed."""
+    return tuple(listed([line for entry in entries(folders).values() if (line := _listed(entry))]))
+
+
+def _listed(entry: Entry) -> CatalogueEntry | None:
+    try:
+        return _to_wire(entry)
+    except ProtocolError as error:
+        log.warning("%s is left out: %s", entry.name, error)
+        return None
 
 
 def _to_wire(entry: Entry) -> CatalogueEntry:
@@ -52,9 +64,9 @@ def _to_wire(entry: Entry) -> CatalogueEntry:
         name=entry.name,
         kind=entry.kind,
         place=entry.place.replace(" ", "-"),
-        title=entry.title,
-        licence=entry.licence,
-        base=entry.base,
+        title=one_line(entry.title),
+        licence=one_line(entry.licence),
+        base=one_line(entry.base),
         size_bytes=entry.size_bytes,
         memory_bytes=entry.memory_bytes,
         token=entry.token,

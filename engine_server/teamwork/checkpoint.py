@@ -73,7 +73,7 @@ def _config(path: Path, metadata: dict[str, str]) -> TeamConfig:
         raise CheckpointError(f"{path} is not a Teamwork checkpoint: its metadata lack modelspec.type = teamwork.")
     try:
         return TeamConfig(
-            teammates=tuple(_entry(metadata, "teamwork.teammates").split(",")),
+            teammates=tuple(name.strip() for name in _entry(metadata, "teamwork.teammates").split(",")),
             rank=_whole(metadata, "teamwork.lora_rank"),
             profile=_entry(metadata, "teamwork.profile"),
             communication=_flag(metadata, "teamwork.lora_communication"),

@@ -27,12 +27,14 @@ class Manner:
 def manner_of(settings: Mapping[str, Any], task: str) -> Manner:
     """What a team's settings say of a task: {"tasks": {TASK: {"adapter", "steps", "zero_start", "solver"}}}, each of which may
     be missing; for all tasks together {"default_steps", "zero_start", "adapters": {TASK: FILE}}. Raises `TeamError`."""
-    own = _checked(settings.get("tasks", {}), task)
+    own, adapters = _checked(settings.get("tasks", {}), task), settings.get("adapters", {})
+    if not isinstance(adapters, dict) or not all(isinstance(file, str) for file in adapters.values()):
+        raise TeamError(f'The "adapters" of team.json are not as expected, {{"{task}": "scenes.safetensors"}}.')
     return Manner(
         steps=own.get("steps", settings.get("default_steps", 50)),
         zero_start=own.get("zero_start", settings.get("zero_start", False)),
         solver=own.get("solver"),
-        adapter=own.get("adapter", settings.get("adapters", {}).get(task, "")),
+        adapter=own.get("adapter", adapters.get(task, "")),
     )
 
 
