@@ -11,7 +11,7 @@ from blender_addon.wire import ChannelImage
 
 from . import channels, colour, derive, seamless
 from .errors import TaskError
-from .fitting import resized, same_shape
+from .fitting import fit, resized, same_shape
 
 CUT, KEPT = 1, 2
 """The option `seamless`: the picture is cut so that it tiles, or it tiles already; either way, so do the results. 0: neither."""
@@ -34,10 +34,24 @@ def at_one_size(given: Given) -> dict[str, ChannelImage]:
     return {name: _resized(name, image, size) for name, image in given.items()}
 
 
+def limited(given: Given) -> dict[str, ChannelImage]:
+    """The channels, which are of one size, at most as large as a result can be."""
+    size = fit(*next(iter(given.values())).data.shape[:2], 1).result
+    return {name: _resized(name, image, size) for name, image in given.items()}
+
+
+def without_gaps(name: str, data: np.ndarray) -> np.ndarray:
+    """A channel's numbers as float32, all finite: one that is not would spread over a picture that is resized or cut. In a
+    depth such a number is background, and stays so."""
+    if name == "depth":
+        return np.where(np.isfinite(data), data, 10.0 * colour.BACKGROUND_DEPTH).astype(np.float32)
+    return colour.finite(channels.three_components(data) if name == "normals" else data)
+
+
 def _resized(name: str, image: ChannelImage, size: tuple[int, int]) -> ChannelImage:
     if image.data.shape[:2] == size:
         return image
-    data = resized(np.asarray(image.data, np.float32), size)
+    data = resized(without_gaps(name, image.data), size)
     return ChannelImage(channels.normalise(data) if name == "normals" else data, image.space)
 
 
@@ -58,7 +72,7 @@ def with_normals(given: Given, height_scale: float, periodic: bool) -> dict[str,
 def as_tile(given: Given) -> dict[str, ChannelImage]:
     """The channels, cut alike so that they tile."""
     guide = np.concatenate([channels.to_model(name, given[name]) for name in given if name != "halfway"], axis=-1)
-    made = seamless.tile({name: np.asarray(image.data, np.float32) for name, image in given.items()}, guide)
+    made = seamless.tile({name: without_gaps(name, image.data) for name, image in given.items()}, guide)
     return {name: ChannelImage(_limited(name, values), given[name].space) for name, values in made.items()}
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,23 +46,18 @@ class Run:
         if len({image.data.shape[:2] for image in inputs.values()}) > 1:
             sentence = f"The given channels differ in size ({given.sizes_in_words(inputs)}); give all in one size."
             raise TaskError("bad-input", sentence)
-        made = self._limited(inputs)
+        made = given.limited(inputs)
         if "depth" in inputs and made["depth"].data.shape != inputs["depth"].data.shape:
             raise TaskError("bad-input", "A depth channel cannot be made smaller; render at most 4096 pixels wide.")
         return made
 
     def _surface(self) -> dict[str, ChannelImage]:
         """The given channels of a surface, with what follows from them; as a tile, if one is wanted."""
-        made = self._limited(given.at_one_size(self.job.inputs))
+        made = given.limited(given.at_one_size(self.job.inputs))
         if self._option("fov") and "halfway" in self.team.config.inputs:
             made = given.with_flash(made, float(self._option("fov")))
         made = given.as_tile(made) if self._option("seamless") == given.CUT else made
         return given.with_normals(made, float(self._option("height_scale")), self.periodic)
-
-    @staticmethod
-    def _limited(inputs: Mapping[str, ChannelImage]) -> dict[str, ChannelImage]:
-        size = fit(*next(iter(inputs.values())).data.shape[:2], 1).result
-        return {name: ChannelImage(resized(image.data, size), image.space) for name, image in inputs.items()}
 
     def _fit(self) -> Fit:
         height, width = next(iter(self.wire.values())).data.shape[:2]

@@ -8,6 +8,7 @@ import pytest
 
 from blender_addon.wire import ChannelImage
 from engine_server.errors import TaskError
+from engine_server.given import limited as given_limited
 
 from .conftest import picture
 from .test_tasks import ask, g_buffers, runner  # noqa: F401 (a fixture)
@@ -60,6 +61,45 @@ def test_odd_sizes_tile_too(runner, size):  # noqa: F811
     for mode in (1, 2):
         made, _ = ask(runner, "material", {"image": picture(*size)}, seamless=mode)
         assert all(np.isfinite(output.data).all() for output in made.values())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_pixel_without_a_value_spoils_no_other_where_a_picture_is_cut_or_resized(runner, value):  # noqa: F811
+    rows, columns = np.mgrid[0:60, 0:48]
+    sound = np.repeat((0.4 + 0.1 * np.sin(rows * 0.7) * np.cos(columns * 0.9))[..., None], 3, -1).astype(np.float32)
+    spoilt = sound.copy()
+    spoilt[30, 24] = value
+    sound[30, 24] = 0.0
+    for given, options in (({}, {"seamless": 1}), ({"image": picture(30, 24)}, {})):
+        one, two = (
+            ask(runner, "material", given | {name: ChannelImage(x, "scene-linear")}, ("albedo", "roughness"), **options)[0]
+            for x in (sound, spoilt)
+            for name in ("albedo" if given else "image",)
+        )
+        assert all(np.array_equal(one[name].data, two[name].data) for name in one)
+
+
+def test_a_wide_picture_with_a_pixel_without_a_value_gets_no_streak_from_it(runner):  # noqa: F811
+    wide = np.full((6, 4200, 3), 0.4, np.float32)
+    wide[2, 20] = np.nan
+    image = ChannelImage(wide, "scene-linear")
+    assert np.allclose(given_limited({"image": image})["image"].data[:, 40:], 0.4, atol=1e-5)
+    made, _ = ask(runner, "decompose", {"image": image}, ("albedo", "metalness", "diffuseshading", "residual"))
+    whole = made["albedo"].data * (1 - made["metalness"].data) * made["diffuseshading"].data + made["residual"].data
+    assert np.allclose(whole[:, 40:], 0.4, atol=1e-4)
+
+
+def test_a_depth_keeps_its_background_where_it_is_resized():
+    depth = np.full((64, 8192, 1), 3.0, np.float32)
+    depth[:32], depth[40, 4000] = np.inf, np.nan
+    made = given_limited({"depth": ChannelImage(depth, "data")})["depth"].data
+    assert np.isfinite(made).all() and (made[:16] >= 1e9).all() and np.allclose(made[16:, :1900], 3.0, atol=1e-4)
+
+
+def test_normals_with_alpha_are_resized_too(runner):  # noqa: F811
+    normals = np.zeros((16, 20, 4), np.float32) + np.float32([0, 0, 1, 1])
+    made, _ = ask(runner, "material", {"image": picture(32, 40), "normals": ChannelImage(normals, "tangent-normal")}, ("normals",))
+    assert np.allclose(made["normals"].data, [0, 0, 1])
 
 
 def test_a_flash_is_seen_by_teams_that_look_at_it(models, runner):  # noqa: F811
