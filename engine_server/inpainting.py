@@ -22,7 +22,7 @@ from .fitting import Fit, fit, resized, same_shape
 from .given import sizes_in_words
 from .membrane import filled, patched
 from .tasks import USUAL_SIDE, Task
-from .team_run import Answer, OnStep, Run
+from .team_run import LIT, Answer, OnStep, Run
 from .teamwork.asked import HOLLOW, Inpaint
 from .teamwork.team import Team
 
@@ -157,7 +157,7 @@ class Inpainting(Run):
         if name == "depth":
             return derive.depth_like(values, like.data)
         data = channels.to_wire(name, values, like.space).data
-        data = data / np.float32(self.exposure) if name in ("image", "diffuseshading") else data
+        data = data / np.float32(self.exposure) if name in LIT else data
         parts = like.data.shape[-1]
         return np.concatenate([data.repeat(3, -1) if data.shape[-1] == 1 else data, like.data[..., 3:]], -1)[..., :parts]
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 OnStep = Callable[[int, int, Callable[[], np.ndarray]], None]
 Answer = tuple[dict[str, ChannelImage], dict[str, Any]]
 
+LIT = ("image", "diffuseshading")
+"""Channels in units of light, which keep their proportion under any exposure."""
+
 
 class Run:
     """One job on one team."""
@@ -77,13 +80,13 @@ class Run:
         return value.strip()
 
     def _exposure(self) -> float:
-        """What the image is multiplied with before it is encoded; results are divided by it."""
+        """What light, that is `LIT`, is multiplied with before it is encoded; results are divided by it."""
         image = self.wire.get("image")
         automatic = colour.exposure_factor(image.data) if image else 1.0
         return automatic * 2.0 ** float(self._option("exposure"))
 
     def _to_model(self, name: str, image: ChannelImage) -> np.ndarray:
-        if name == "image":
+        if name in LIT:
             image = ChannelImage(colour.finite(image.data) * np.float32(self.exposure), image.space)
         return channels.to_model(name, image)
 
@@ -174,7 +177,7 @@ class Run:
         if name in self.wire:
             return self.wire[name]
         made = channels.to_wire(name, answers[name], self.task.normals if name == "normals" else None)
-        return ChannelImage(made.data / np.float32(self.exposure), made.space) if name == "diffuseshading" else made
+        return ChannelImage(made.data / np.float32(self.exposure), made.space) if name in LIT else made
 
     def _height(self, answers: dict[str, np.ndarray], info: dict[str, Any]) -> ChannelImage:
         if "height" in self.wire:

@@ -149,6 +149,16 @@ def test_bright_renders_and_alpha_stay(runner, models):
     assert np.array_equal(made[mask.data[..., 0] == 0], picture[mask.data[..., 0] == 0]) and made[10:20, 12:26, :3].max() > 0.5
 
 
+def test_light_beside_a_bright_render_is_as_bright_in_the_hole_as_around_it(runner, models):
+    even = {"image": 4.0, "diffuseshading": 0.5}
+    given = {name: ChannelImage(np.full((SIDE, SIDE, 3), value, np.float32), "scene-linear") for name, value in even.items()}
+    for model in ("regressor", "maker"):
+        made, info = anew(runner, models, {**given, "mask": mask_of((10, 20), (12, 26))}, model=model)
+        assert info["exposure"] == pytest.approx(0.2, rel=1e-3)
+        for name, value in even.items():
+            assert made[name].data[10:20, 12:26].mean() == pytest.approx(value, rel=0.25), (model, name)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (17, 9)], ids=str)
 def test_odd_sizes_and_masks_over_everything(runner, models, size):
     given = {"albedo": ChannelImage(np.random.default_rng(0).random((*size, 3), np.float32), "scene-linear")}

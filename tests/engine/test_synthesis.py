@@ -45,6 +45,15 @@ def test_a_picture_with_its_channels_comes_out_of_the_seed_alone(runner, models)
     assert np.array_equal(made["albedo"].data, again) and not np.allclose(again, other, atol=1e-3)
 
 
+def test_an_exposure_scales_a_picture_and_the_light_in_it_alike(runner, models):
+    plain, brighter = (
+        make(runner, models, outputs=("image", "diffuseshading", "albedo"), width=16, height=16, exposure=exposure)[0]
+        for exposure in (0.0, 1.0)
+    )
+    for name, factor in (("image", 2.0), ("diffuseshading", 2.0), ("albedo", 1.0)):
+        assert np.allclose(plain[name].data, brighter[name].data * factor, atol=1e-6), name
+
+
 def test_without_a_size_it_is_the_models_own(runner, models):
     made, info = make(runner, models, outputs=("albedo",))
     assert made["albedo"].data.shape == (16, 16, 3) and (info["width"], info["height"]) == (16, 16)
