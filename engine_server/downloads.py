@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from blender_addon.wire import Cancelled, Failed, Message, Progress, Result, encode
 
+from .failures import printable
 from .logs import take_over
 from .process import python_path
 from .queue import RUNNING, Job
@@ -23,6 +25,7 @@ from .queue import RUNNING, Job
 log = logging.getLogger(__name__)
 
 MIB = 1 << 20
+DAY = 86_400.0
 
 OnNews = Callable[[Job, Message, list], None]
 
@@ -87,26 +90,36 @@ class Downloads:
         if line is None:
             sentence = "The process that fetched the model ended in the middle: try again; what was fetched is kept."
             return self._end(Failed(job.job_id, "download-failed", sentence))
-        said = json.loads(line)
-        if "sentence" in said:
-            self._end(Failed(job.job_id, said["code"], said["sentence"]))
-        elif "fetched" in said:
-            seconds = round(time.monotonic() - self._started, 3)
-            self._end(Result(job.job_id, {}, {"model": job.model, "bytes": said["fetched"], "seconds": seconds}))
+        try:
+            message = self._understood(job, json.loads(line))
+            frames = encode(message)
+        except Exception as error:  # whatever a process says, the server lives on
+            log.warning("job %s: %r is not what a process that fetches says (%s)", job.job_id, line[:200], error)
+            sentence = "The process that fetched the model said what makes no sense: try again; what was fetched is kept."
+            return self._end(Failed(job.job_id, "download-failed", sentence))
+        if isinstance(message, Progress):
+            self._on_news(job, message, frames)
         else:
-            self._tell(job, said["done"], said["total"])
+            self._end(message)
 
-    def _tell(self, job: Job, done: int, total: int) -> None:
-        left = self._seconds_left(done, total)
-        progress = Progress(job.job_id, done // MIB, total // MIB, "downloading", left, None)
-        self._on_news(job, progress, encode(progress))
+    def _understood(self, job: Job, said: dict[str, Any]) -> Message:
+        """What the process has said, as news of its job. Raises anything for what is no such news."""
+        if "sentence" in said:
+            return Failed(job.job_id, said["code"], printable(said["sentence"]))
+        if "fetched" in said:
+            seconds = round(time.monotonic() - self._started, 3)
+            return Result(job.job_id, {}, {"model": job.model, "bytes": said["fetched"], "seconds": seconds})
+        done, total = said["done"], said["total"]
+        return Progress(job.job_id, done // MIB, total // MIB, "downloading", self._seconds_left(done, total), None)
 
     def _seconds_left(self, done: int, total: int) -> float | None:
-        """By the pace since the first report; what was there before it took no time."""
+        """By the pace since the first report; what was there before it took no time. None for more than a day: a download
+        that has stalled has no pace."""
         if self._first is None:
             self._first = time.monotonic(), done
         started, first = self._first
-        return (time.monotonic() - started) * (total - done) / (done - first) if done > first else None
+        left = (time.monotonic() - started) * (total - done) / (done - first) if done > first else DAY + 1
+        return left if 0 <= left <= DAY else None
 
     def cancel(self) -> None:
         """End the job at once; what was fetched stays on the disk."""

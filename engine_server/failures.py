@@ -36,6 +36,12 @@ def explain(error: Exception, job: Submit) -> tuple[str, str]:
     return "internal", f"The task {job.task} failed by a mistake in the engine ({type(error).__name__}: {error}); its log has the details."
 
 
+def printable(text: str) -> str:
+    """A text as one sentence may be on the wire: one line, no control characters, not endless."""
+    line = " ".join(text.split())
+    return "".join(letter for letter in line if letter.isprintable())[:2000]
+
+
 def _size(job: Submit) -> str:
     shapes = [image.data.shape for image in job.inputs.values()]
     return f" with an image of {shapes[0][1]} x {shapes[0][0]} pixels" if shapes else ""

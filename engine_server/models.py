@@ -25,6 +25,7 @@ from typing import Any
 from blender_addon.wire import ModelInfo, ProtocolError
 
 from .abilities import TASKS, obstacle
+from .failures import printable
 from .teamwork import TeamError
 from .teamwork.manner import Manner, manner_of
 
@@ -48,9 +49,7 @@ class ModelError(ValueError):
 
 def one_line(text: Any) -> Any:
     """A text of somebody else's on one line, printable and not without end; what is no text as it is."""
-    if not isinstance(text, str):
-        return text
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())[:LONGEST_TITLE]
+    return printable(text)[:LONGEST_TITLE] if isinstance(text, str) else text
 
 
 def team_folders(extra: Sequence[Path] = ()) -> dict[str, Path]:

@@ -38,7 +38,7 @@ from blender_addon.wire.exchange import Exchange
 from .device import device_memory, limit_memory
 from .diagnostics import echo
 from .errors import TaskError
-from .failures import explain
+from .failures import explain, printable
 from .fitting import within
 from .handover import outlive
 from .importing import uncollected
@@ -132,11 +132,11 @@ class Worker:
         except _Stopped:
             return Cancelled(job.job_id)
         except TaskError as error:
-            return Failed(job.job_id, error.code, _printable(error.sentence))
+            return Failed(job.job_id, error.code, printable(error.sentence))
         except Exception as error:
             log.exception("job %s failed", job.job_id)
             code, sentence = explain(error, job)
-            return Failed(job.job_id, code, _printable(sentence))
+            return Failed(job.job_id, code, printable(sentence))
 
     def _run(self, job: Submit, on_step: Callable) -> tuple[dict[str, ChannelImage], dict]:
         if job.task == "echo":
@@ -181,12 +181,6 @@ class _Steps:
         linear = np.clip(small, 0.0, 1.0) ** PREVIEW_GAMMA
         self._worker.previews.made(began, time.monotonic())
         return ChannelImage(linear.astype(np.float16), "scene-linear")
-
-
-def _printable(text: str) -> str:
-    """A text as one sentence may be on the wire: one line, no control characters, not endless."""
-    line = " ".join(text.split())
-    return "".join(letter for letter in line if letter.isprintable())[:2000]
 
 
 def _end_with_server(folder: str) -> None:
