@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +48,15 @@ def sample(
     on_step: OnStep | None,
     solver: str | None = None,
     keep: Keep | None = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Tensor:
     """Denoise the wanted rows of I images beside their given ones.
 
     clean: G x I x C x h x w latents of the G given teammates; noise: W x I x C x h x w, of unit variance. Given rows
     enter every step clean: neither noised nor scaled by the scheduler. `solver` is one of `solvers.SOLVERS` or, for the
     base's own, None; with Heun the network's answers are counted as steps, 2 n - 1 of them. `keep` says which cells of the
-    wanted rows are known; steps that it repeats are counted each time. Returns the wanted rows' clean latents.
+    wanted rows are known; steps that it repeats are counted each time. `generators` are W * I, the images of each row together:
+    what a scheduler's steps add noise from. Returns the wanted rows' clean latents.
     """
     scheduler = scheduler_for(base, solver, steps, noise)
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
@@ -64,11 +68,11 @@ def sample(
         rows = cast.gather(clean, _scaled(way, latents, timestep))
         answer = base.predict(rows.flatten(0, 1).to(base.dtype), timestep, conditions).unflatten(0, rows.shape[:2])
         prediction = cast.wanted(answer).to(latents.dtype)
-        step = way.step(prediction, timestep, latents)
-        latents = step.prev_sample if keep is None else keep.within(step.prev_sample, scheduler, index + 1)
+        step = _stepped(way, prediction.flatten(0, 1), timestep, latents.flatten(0, 1), generators)
+        after = step.prev_sample.unflatten(0, latents.shape[:2])
+        latents = after if keep is None else keep.within(after, scheduler, index + 1)
         if on_step:
-            guess = clean_guess(way, step, prediction, index)
-            on_step(done, sum(times), lambda: base.decode(guess[:1, 0]))
+            on_step(done, sum(times), functools.partial(_preview, base, way, step, prediction.flatten(0, 1), index))
         latents = keep.back(latents, scheduler, index) if left else latents
     return latents
 
@@ -78,11 +82,24 @@ def _scaled(scheduler: Any, latents: Tensor, timestep: Tensor) -> Tensor:
     return scale(latents, timestep) if scale else latents
 
 
+def _stepped(scheduler: Any, prediction: Tensor, timestep: Tensor, rows: Tensor, generators: Sequence[torch.Generator]) -> Any:
+    """A scheduler's step on B x C x h x w rows; what noise it adds, if any, depends on the generators, one for each row."""
+    seeded = generators and "generator" in inspect.signature(scheduler.step).parameters
+    return scheduler.step(prediction, timestep, rows, **({"generator": list(generators)} if seeded else {}))
+
+
+def _preview(base: Base, scheduler: Any, step: Any, prediction: Tensor, index: int) -> Tensor:
+    return base.decode(clean_guess(scheduler, step, prediction, index)[:1])
+
+
 def clean_guess(scheduler: Any, step: Any, prediction: Tensor, index: int) -> Tensor:
-    """The clean latents that the network would answer with if it had to stop after this step."""
+    """The clean latents that the network would answer with if it had to stop after this step; of a scheduler that tells
+    nothing of them, what the step left."""
     if getattr(step, "pred_original_sample", None) is not None:
         return step.pred_original_sample
     if hasattr(scheduler, "model_outputs"):  # what DPM++ keeps are clean latents
         return scheduler.model_outputs[-1]
+    if getattr(scheduler, "sigmas", None) is None:
+        return step.prev_sample
     sigma = scheduler.sigmas[min(index + 1, len(scheduler.sigmas) - 1)]
     return step.prev_sample - sigma.to(prediction) * prediction

@@ -190,10 +190,11 @@ class Team:
         clean = self._encode(self._names(order, ".in"), given, settings)
         cast = Cast(tuple(self.teammates[i].endswith(".in") for i in order))
         conditions = directed.conditions(len(order), *(n * self.base.factor for n in start.shape[-2:]))
+        generators = [seeded(f"{name}, step", settings.seed + i) for name in self._names(order, ".out") for i in range(len(given))]
         base, on_step = directed.around(self._tiled(settings.periodic), len(order)), settings.on_step
         report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview())[0]))
         with self.roster.working(order):
-            return sample(base, cast, clean, start, conditions, settings.steps, report, settings.solver, keep)
+            return sample(base, cast, clean, start, conditions, settings.steps, report, settings.solver, keep, generators)
 
     def _keep(self, names: list[str], start: torch.Tensor, size: tuple[int, int], settings: Settings) -> Keep:
         """What is known of the wanted rows, encoded; a row of which nothing is known is made anew as a whole."""

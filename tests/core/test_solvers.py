@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Solvers: each finds the way through the noise where it is known exactly; a team takes each on every base."""
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -46,6 +47,39 @@ def test_on_flows(family, tmp_path):
     errors = {s: [error(base, start, start * SPREAD, s, n) for n in (20, 160)] for s in SOLVERS}
     assert all(many < few / 4 and many < 0.02 for few, many in errors.values()), errors
     assert max(errors["heun"][0], errors["dpm++"][0]) < 0.75 * errors["euler"][0], errors
+
+
+SETTINGS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+
+
+def team_with(scheduler, folder):
+    """A tiny SD2 team whose base came with another scheduler."""
+    base = tiny_base("SD2", folder / "base")
+    adapter = tiny_adapter(base, folder / "team.safetensors", profile="SD2")
+    scheduler.save_pretrained(base / "scheduler")
+    return load_team(base, adapter)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        (diffusers.PNDMScheduler, {"skip_prk_steps": True}),
+        *((kind, {}) for kind in (diffusers.LCMScheduler, diffusers.DDPMScheduler, diffusers.EulerAncestralDiscreteScheduler)),
+        (diffusers.DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),
+    ],
+)
+def test_other_schedulers_show_their_steps_and_repeat_for_a_seed(kind, own, tmp_path, photo):
+    team, seen = team_with(kind(**SETTINGS, **own), tmp_path), []
+
+    def run(seed=0, request=("albedo",), images=None, on_step=None):
+        return team.run(images or {"image": photo}, list(request), steps=5, seed=seed, on_step=on_step)
+
+    first = run(on_step=lambda done, total, preview: seen.append(preview()))["albedo"]
+    assert len(seen) >= 5 and all(np.isfinite(picture).all() and picture.shape[2] == 3 for picture in seen)
+    assert np.array_equal(first, run()["albedo"]) and not np.allclose(first, run(seed=1)["albedo"], atol=1e-3)
+    batch = run(images=[{"image": photo}, {"image": 1 - photo}])
+    assert np.allclose(batch[0]["albedo"], first, atol=1e-4)
+    assert np.allclose(batch[1]["albedo"], run(seed=1, images={"image": 1 - photo})["albedo"], atol=1e-4)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
