@@ -82,7 +82,7 @@ class Run:
     def _exposure(self) -> float:
         """What light, that is `LIT`, is multiplied with before it is encoded; results are divided by it."""
         image = self.wire.get("image")
-        automatic = colour.exposure_factor(image.data) if image else 1.0
+        automatic = colour.exposure_factor(channels.three_components(image.data)) if image else 1.0
         return automatic * 2.0 ** float(self._option("exposure"))
 
     def _to_model(self, name: str, image: ChannelImage) -> np.ndarray:

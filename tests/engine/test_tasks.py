@@ -182,6 +182,15 @@ def test_the_parts_add_up_to_the_image(runner, brightness):
     assert made["normals"].space == "camera-normal"
 
 
+@pytest.mark.parametrize("components", [1, 2, 3, 4])
+def test_a_bright_picture_of_any_components_is_exposed_by_its_light_alone(runner, components):
+    values = np.full((12, 16, components), 4.0, np.float32)
+    if components in (2, 4):
+        values[..., -1] = 9.0  # alpha
+    _, info = ask(runner, "material", {"image": ChannelImage(values, "scene-linear")}, ("albedo",))
+    assert info["exposure"] == pytest.approx(0.2, rel=1e-4)
+
+
 def test_shading_keeps_the_background_and_makes_the_rest(runner):
     buffers = g_buffers()
     made, _ = ask(runner, "shade", buffers)
