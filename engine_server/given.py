@@ -24,6 +24,11 @@ def sizes_in_words(given: Given) -> str:
     return ", ".join(f"{name} {image.data.shape[1]} x {image.data.shape[0]}" for name, image in given.items())
 
 
+def width_of(given: Given) -> int:
+    """The width of channels of one size."""
+    return next(iter(given.values())).data.shape[1]
+
+
 def at_one_size(given: Given) -> dict[str, ChannelImage]:
     """The channels of a surface at the size of its picture, or of the first of them. Raises `TaskError` where the
     proportions differ: then they do not show the same."""

@@ -32,6 +32,7 @@ class Run:
     def __init__(self, task: Task, team: Team, job: Submit) -> None:
         self.task, self.team, self.job, self.manner = task, team, job, team.manner(task.name)
         self.periodic, self.labour = bool(self._option("seamless")), Labour()
+        self.height_scale = float(self._option("height_scale"))
         self.wire = self._wire()
         self.fit = self._fit()
         self.exposure = self._exposure()
@@ -59,8 +60,10 @@ class Run:
         made = given.limited(given.at_one_size(self.job.inputs))
         if self._option("fov") and "halfway" in self.team.config.inputs:
             made = given.with_flash(made, float(self._option("fov")))
-        made = given.as_tile(made) if self._option("seamless") == given.CUT else made
-        return given.with_normals(made, float(self._option("height_scale")), self.periodic)
+        if self._option("seamless") == given.CUT:
+            before, made = made, given.as_tile(made)
+            self.height_scale *= given.width_of(before) / given.width_of(made)  # as high as before, but of a narrower picture
+        return given.with_normals(made, self.height_scale, self.periodic)
 
     def _fit(self) -> Fit:
         height, width = next(iter(self.wire.values())).data.shape[:2]
@@ -181,7 +184,7 @@ class Run:
 
     def _height(self, answers: dict[str, np.ndarray], info: dict[str, Any]) -> ChannelImage:
         if "height" in self.wire:
-            info["height_scale"] = float(self._option("height_scale"))
+            info["height_scale"] = self.height_scale
             return self.wire["height"]
         image, info["height_scale"] = derive.height(answers["normals"], self.periodic)
         return image

@@ -45,6 +45,20 @@ def test_normals_follow_from_a_given_height_map(runner):  # noqa: F811
     assert np.array_equal(made["height"].data, ramp) and "height" in info["note"]
 
 
+def test_a_given_height_map_is_as_steep_after_it_was_cut(runner):  # noqa: F811
+    rows, columns = np.mgrid[0:96, 0:96] * (2 * np.pi / 12)
+    waves = (0.5 + 0.5 * np.sin(rows) * np.sin(columns)).astype(np.float32)[..., None]
+    inputs = {"albedo": ChannelImage(waves.repeat(3, -1), "scene-linear"), "height": ChannelImage(waves, "data")}
+
+    def steepness(seamless: int) -> tuple[float, float]:
+        made, info = ask(runner, "material", inputs, ("normals", "height"), height_scale=0.1, seamless=seamless)
+        x, y, z = np.moveaxis(made["normals"].data.astype(float), -1, 0)
+        return float(np.sqrt(((x**2 + y**2) / z**2).mean())), info["height_scale"] * made["height"].data.shape[1]
+
+    (whole, relief), (cut, same) = steepness(0), steepness(1)
+    assert cut == pytest.approx(whole, rel=0.02) and same == pytest.approx(relief, rel=1e-6) == 9.6
+
+
 def test_seamless_maps_are_smaller_or_as_large_as_what_tiled_already(runner):  # noqa: F811
     made, info = ask(runner, "material", {"image": picture(60, 48)}, seamless=1)
     size = info["height"], info["width"]
