@@ -164,6 +164,16 @@ def discard(frames: Any) -> None:
         frames.discard()
 
 
+@contextlib.contextmanager
+def discarded_on_errors(frames: Any) -> Iterator[None]:
+    """Whatever is raised within leaves no files of this message behind."""
+    try:
+        yield
+    except BaseException:
+        discard(frames)
+        raise
+
+
 # ---- folders of this and other engines -------------------------------------------------------------------------------
 
 

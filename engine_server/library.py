@@ -227,10 +227,10 @@ def _joined(one: str, other: str) -> str:
 
 
 def locate(name: str, task: str = "", extra: Sequence[Path] = ()) -> Located:
-    """What a job's model is loaded from. Raises `Unavailable` if it is not here, or if nobody knows it."""
+    """What a job's model is loaded from. Raises `Unavailable` if it is not here or damaged, or if nobody knows it."""
     folder = team_folders(extra).get(name)
     if folder:
-        return Located(str(folder), adapter_for(str(folder), task))
+        return located(folder, task)
     known = entries(extra)
     left, plus, right = name.partition("+")
     first = _here(left, known)
@@ -239,6 +239,14 @@ def locate(name: str, task: str = "", extra: Sequence[Path] = ()) -> Located:
     if first.kind == BASE:
         raise Unavailable("unknown-model", f"{name} is a base: name an adapter for it, too, as in {name}+ADAPTER.")
     return Located(str(_base_of(first, known).path), str(first.path))
+
+
+def located(folder: Path, task: str) -> Located:
+    """What a team in a folder is loaded from, for a task. Raises `Unavailable` if it is damaged."""
+    try:
+        return Located(str(folder), adapter_for(str(folder), task))
+    except ModelError as error:
+        raise Unavailable("bad-request", str(error)) from error
 
 
 def _here(name: str, known: dict[str, Entry]) -> Entry:

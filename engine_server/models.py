@@ -122,7 +122,7 @@ def _settings(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not a JSON file.") from error
+        raise ModelError(f"{path} is not a JSON file: mend it, or remove it.") from error
     if not isinstance(settings, dict):
         raise ModelError(f"{path} is not a JSON object; expected title, licence, native_size and default_steps.")
     return settings

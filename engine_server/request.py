@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from blender_addon.wire import Envelope
 
 from .handover import Handover, size_of
+from .queue import Job
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,9 @@ class Request:
         if not self.envelope.files:
             return self.frames
         return handover.carried(self.frames, self.envelope.files) if self.near(handover) else None
+
+    def job(self, frames: list, digest: bytes, handover: Handover | None) -> Job:
+        """The job that a submission is, with its claimed frames."""
+        asked, files = self.envelope.message, tuple(file.name for file in self.envelope.files.values())
+        told = {"model": asked.model, "files": files, "near": self.near(handover)}
+        return Job(self.owner, asked.job_id, asked.task, self.route, frames, self.size, digest, **told)

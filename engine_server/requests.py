@@ -43,7 +43,7 @@ from blender_addon.wire import (
 from . import __version__
 from .digest import digest_of
 from .downloads import Downloads
-from .handover import discard, reachable
+from .handover import discard, discarded_on_errors, reachable
 from .library import usable
 from .offering import GET_MODEL, TASKS, catalogue, unfit
 from .queue import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job, Queue, QueueFull
@@ -146,9 +146,9 @@ class Desk:
         if known is not None:
             discard(frames)
             return self._again(request, known, digest)
-        job = Job(request.owner, submit.job_id, submit.task, request.route, frames, request.size, digest, submit.model)
-        job.files, job.near = tuple(file.name for file in request.envelope.files.values()), request.near(handover)
-        refusal = unfit(submit, self.settings.models) or self._enqueue(job)
+        with discarded_on_errors(frames):
+            job = request.job(frames, digest, handover)
+            refusal = unfit(submit, self.settings.models) or self._enqueue(job)
         if refusal:
             log.info("job %s refused: %s", submit.job_id, refusal.code)
             discard(frames)

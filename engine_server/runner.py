@@ -17,8 +17,8 @@ from .errors import TaskError
 from .failures import is_out_of_memory
 from .importing import uncollected
 from .inpainting import Inpainting
-from .library import Located, Unavailable, able, locate
-from .models import adapter_for, is_team
+from .library import Located, Unavailable, able, locate, located
+from .models import is_team
 from .needs import Need, advice, in_words, need_of
 from .synthesis import Synthesis
 from .tasks import USUAL_SIDE, Task, outputs_of, task_of
@@ -166,9 +166,8 @@ class _Attempt:
 
 def _located(model: str, task: str) -> Located:
     """Where a model is, given by its name or as a team's folder."""
-    if Path(model).is_absolute() and is_team(Path(model)):
-        return Located(model, adapter_for(model, task))
+    own = Path(model).is_absolute() and is_team(Path(model))
     try:
-        return locate(model, task)
+        return located(Path(model), task) if own else locate(model, task)
     except Unavailable as error:
         raise TaskError(error.code, str(error)) from error

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,17 @@ def test_a_reference_that_is_sent_twice_harms_no_job(shared, raw):
         client.cancel("before")
         assert right(until(client, Result, "twice"), job)
         client.acknowledge("twice")
+
+
+def test_a_job_for_a_damaged_team_is_told_what_is_wrong_and_leaves_no_file(launch, models, tmp_path):
+    shutil.copytree(models / "tiny", tmp_path / "more" / "odd")
+    (tmp_path / "more" / "odd" / "team.json").write_text("{ oops")
+    engine = launch("--models", str(tmp_path / "more"))
+    with engine.client() as client:
+        inputs = large("odd").inputs
+        with pytest.raises(JobFailed, match=r"odd/team\.json is not a JSON file: mend it") as caught:
+            client.run(Submit("odd", "material", "odd", inputs, (), {}))
+        assert caught.value.code == "bad-request" and not files_of(engine)
 
 
 def test_a_refused_or_cancelled_job_leaves_no_file(launch):

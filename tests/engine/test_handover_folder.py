@@ -36,6 +36,15 @@ def laid_down(folder: Folder) -> Reference:
     return Reference.parse(folder.lay_down(memoryview(bytes(1 << 20))))
 
 
+def test_what_is_raised_after_files_were_claimed_leaves_none(own):
+    kept, lost = (own.carried([b"", b""], {1: laid_down(own.folder)}) for _ in range(2))
+    with module.discarded_on_errors(kept):
+        pass
+    with pytest.raises(ZeroDivisionError), module.discarded_on_errors(lost):
+        raise ZeroDivisionError
+    assert kept.there() and not lost.there()
+
+
 def test_sweeping_takes_what_nobody_has_claimed_and_nothing_else(own, monkeypatch):
     claimed, left = laid_down(own.folder), laid_down(own.folder)
     assert own.claim([claimed]) and not own.claim([claimed])
