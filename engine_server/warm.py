@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import OrderedDict
+from pathlib import Path
 
 from .device import device_memory, give_back, precision
 from .library import Located
@@ -17,7 +19,8 @@ SHARE = {"cpu": 0.25}
 """The budget as a share of the device's memory, where none is given; on graphics cards it is more."""
 CARD_SHARE = 0.6
 
-Key = tuple[str, str | None, bool]
+Stamp = tuple[tuple[str, int, int], ...]
+Key = tuple[str, str | None, bool, Stamp]
 
 
 class WarmTeams:
@@ -51,14 +54,22 @@ class WarmTeams:
 
     def get(self, place: Located, name: str, thrifty: bool = False) -> Team:
         """The team of a place, loaded now or before. A thrifty one works in parts, with less memory and more time."""
-        key = (place.base, place.adapter, thrifty)
+        key = (place.base, place.adapter, thrifty, stamp_of(place))
         if key not in self._teams:
+            self._forget_other_files(key)
             self._make_room(self._expected(place))
             self._teams[key] = self._load(place, thrifty)
         self._names[key] = name
         self._teams.move_to_end(key)
         self._make_room(0)
         return self._teams[key]
+
+    def _forget_other_files(self, key: Key) -> None:
+        """Let go what was loaded of the same place before its files changed."""
+        for old in [old for old in self._teams if old[:2] == key[:2] and old[3] != key[3]]:
+            log.info("%s is loaded anew: its files have changed", self._names.pop(old))
+            del self._teams[old]
+            give_back(self.device)
 
     def _load(self, place: Located, thrifty: bool) -> Team:
         options = {"vae_tiling": True, "vae_slicing": True, "offload": self.device != "cpu"} if thrifty else {}
@@ -86,6 +97,17 @@ class WarmTeams:
         self._teams.clear()
         self._names.clear()
         give_back(self.device)
+
+
+def stamp_of(place: Located) -> Stamp:
+    """What tells the files of a place from those that may lie there later: their names, times and sizes."""
+    inside = (path for path in Path(place.base).rglob("*") if path.suffix in (".json", ".safetensors"))
+    found = []
+    for path in (*sorted(inside), *([Path(place.adapter)] if place.adapter else [])):
+        with contextlib.suppress(OSError):  # a name within the base's folder, or a file that has just gone
+            status = path.stat()
+            found.append((str(path), status.st_mtime_ns, status.st_size))
+    return tuple(found)
 
 
 def size_of(team: Team) -> int:

@@ -18,6 +18,7 @@ from engine_server.needs import Need, advice, need_of
 from engine_server.runner import THRIFTY, TaskRunner
 from engine_server.teamwork import load_team
 from engine_server.warm import size_of
+from tests.core.tiny import tiny_adapter
 
 from .conftest import ROOT, picture, submit
 
@@ -121,6 +122,20 @@ def test_models_stay_warm_within_the_budget_and_the_least_recently_used_goes_fir
     assert seen == ["a", "ab", "ba", "ac", "cb", "cb"]
     runner.unload()
     assert runner.warm.names == () and runner.warm.size == 0
+
+
+def test_a_model_whose_files_have_changed_is_loaded_anew(models, tmp_path):
+    folder, runner = tmp_path / "mine", TaskRunner()
+    shutil.copytree(models / "few", folder)
+    run(runner, folder)
+    (first,) = runner.warm.teams
+    run(runner, folder)
+    assert runner.warm.teams == [first]
+    tiny_adapter(folder / "base", folder / "new", scale=0.3, teammates=("image.in", "albedo.out", "normals.out"))
+    (folder / "new").replace(folder / "team.safetensors")
+    run(runner, folder)
+    (second,) = runner.warm.teams
+    assert second.fingerprint != first.fingerprint and runner.warm.names == (str(folder),)
 
 
 def test_a_model_above_the_budget_runs_alone(models):
