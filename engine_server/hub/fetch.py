@@ -121,11 +121,15 @@ class _Tally:
 
     def add(self, count: int) -> None:
         """So many bytes more are on the disk. Raises `_Stopped` in threads that should end."""
-        if self._stopped:
-            raise _Stopped
+        self.go_on()
         with self._lock:
             self._done += count
             self._on_bytes(self._done, self._total)
+
+    def go_on(self) -> None:
+        """Raises `_Stopped` in threads that should end."""
+        if self._stopped:
+            raise _Stopped
 
     def stop(self) -> None:
         """End all transfers at their next block; what they have stays."""
@@ -163,22 +167,26 @@ def _fetch_files(plan: Plan, folder: Path, tally: _Tally) -> None:
 
 
 def _sweep(plan: Plan, folder: Path) -> None:
-    """Delete what was begun of files that have changed at the hub since."""
-    current = {file.partial(folder) for file in plan.files}
-    for path in folder.rglob(f"*{PARTIAL}"):
-        if path not in current:
+    """Delete what was begun of files that have changed at the hub since, and those of the model's that are not there any more."""
+    current = {path for file in plan.files for path in (file.partial(folder), folder / file.path)}
+    for path in folder.rglob("*"):
+        ours = path.suffix == PARTIAL or plan.offer.wants(path.relative_to(folder).as_posix())
+        if ours and path not in current and path.is_file():
             path.unlink()
 
 
 def _fetch_file(plan: Plan, file: File, folder: Path, tally: _Tally) -> None:
-    """Bring one file here. One whose sum is wrong is fetched once more from its beginning."""
+    """Bring one file here, unless it is: one of an earlier commit is not. One whose sum is wrong is fetched once more."""
     whole, partial = folder / file.path, file.partial(folder)
     if whole.is_file():
-        return
+        if _sound(file, whole, tally):
+            return
+        whole.unlink()
+        tally.add(-file.size)
     whole.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(2):
         _transfer(plan, file, partial, tally)
-        if _sound(file, partial):
+        if _sound(file, partial, tally):
             return os.replace(partial, whole)
         tally.add(-partial.stat().st_size)
         partial.unlink()
@@ -222,7 +230,7 @@ class _Counted:
         return getattr(self._file, name)
 
 
-def _sound(file: File, path: Path) -> bool:
+def _sound(file: File, path: Path, tally: _Tally) -> bool:
     """Is the file what the hub says that it is?"""
     if path.stat().st_size != file.size:
         return False
@@ -232,4 +240,5 @@ def _sound(file: File, path: Path) -> bool:
     with path.open("rb") as content:
         while block := content.read(BLOCK):
             digest.update(block)
+            tally.go_on()
     return digest.hexdigest() == (file.sha256 or file.blob)

@@ -87,6 +87,23 @@ def test_what_was_begun_of_another_version_is_not_used(models, hub):
     assert (folder / "big.safetensors").read_bytes() == BIG and not list(folder.glob("*.part"))
 
 
+def test_whole_files_of_another_version_are_not_kept(models, hub, files):
+    folder = models.home / "models" / "tiny-base"
+    shutil.copytree(files / "base", folder)
+    same, longer = folder / "transformer" / "config.json", folder / "vae" / "config.json"
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    true = {path: path.read_bytes() for path in (same, longer, weights)}
+    same.write_bytes(true[same].replace(b"4", b"5"))
+    longer.write_bytes(true[longer] + b" ")
+    weights.write_bytes(bytes(len(true[weights])))
+    gone = folder / "transformer" / "diffusion_pytorch_model-00001-of-00002.safetensors"
+    gone.write_bytes(b"old")
+    code, said = models("get", "tiny-base")
+    assert code == 0 and "100.0 %" in said, said
+    assert {path: path.read_bytes() for path in true} == true and not gone.exists()
+    assert {path for path, _, _ in hub.served} == {path.relative_to(folder).as_posix() for path in true}
+
+
 @pytest.mark.parametrize("ignore_range", [False, True])
 def test_a_damaged_beginning_is_fetched_anew(models, hub, ignore_range):
     models("get", "big")
