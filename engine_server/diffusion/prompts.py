@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from ..teamwork.config import TeamError
 from .base import Base, Prompt
+
+log = logging.getLogger(__name__)
 
 FILE = "empty_prompt.safetensors"
 TEXT_PARTS = ("text_encoder", "tokenizer", "scheduler")
@@ -95,8 +98,11 @@ def empty_prompt(source: str | Path, encoders: TextEncoders | None) -> Prompt:
         return read_prompt(cached)
     except (OSError, SafetensorError, TypeError):
         prompt = encoders([""])[0]
+    try:
         write_prompt(cached, prompt)
-        return prompt
+    except (OSError, SafetensorError) as error:  # it is encoded anew next time
+        log.warning("the empty prompt of %s cannot be kept in %s: %s", source, cached.parent, error)
+    return prompt
 
 
 def identity(encoders: TextEncoders) -> str:

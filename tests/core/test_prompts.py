@@ -153,6 +153,15 @@ def test_the_empty_prompt_is_encoded_once_and_other_prompts_when_they_come(tmp_p
     assert not any(isinstance(part, torch.nn.Module) for part in vars(again.base.encode_prompts).values())
 
 
+def test_a_base_loads_where_its_prompt_cannot_be_kept(tmp_path, monkeypatch, caplog):
+    folder = tiny_pipeline("SD3", tmp_path / "base")
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("TEAMWORK_CACHE", str(tmp_path / "file" / "cache"))
+    with caplog.at_level("WARNING"):
+        prompt = load_base(folder).prompt
+    assert prompt.prompt_embeds.isfinite().all() and "cannot be kept in" in caplog.text
+
+
 def test_text_encoders_that_changed_encode_the_empty_prompt_again(tmp_path, cache, loaded):
     folder = tiny_pipeline("SD2", tmp_path)
     before = load_base(folder).prompt.prompt_embeds
