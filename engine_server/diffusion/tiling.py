@@ -63,7 +63,8 @@ class Tiled:
         so that what the base takes for a border lies within another tile. Takes at least four times as long.
         """
         self.base, self.overlap, self.lapped, self.periodic = base, overlap, lapped, periodic
-        self.limit = min((n for n in (base.largest, side) if n), default=None)
+        limit = min((n for n in (base.largest, side) if n), default=None)
+        self.limit = limit and max(limit // base.patch, 1) * base.patch  # tiles are of whole patches
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.base, name)

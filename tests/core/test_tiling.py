@@ -53,3 +53,13 @@ def test_tiles_are_lapped_each():
     tiles = Tiled(Patches(), side=8, lapped=True).predict(latents, torch.zeros(1), {})
     inner = (..., slice(1, 4), slice(1, 4))  # covered by the first tile alone, away from its edges
     torch.testing.assert_close(tiles[inner], whole[inner])
+
+
+def test_tiles_are_of_whole_patches_whatever_side_is_asked_for():
+    latents = torch.from_numpy(np.random.default_rng(0).random((1, 3, 20, 24), np.float32))
+    for side, like in ((9, 8), (7, 6), (1, 2)):
+        made, expected = (Tiled(Patches(), side=n).predict(latents, torch.zeros(1), {}) for n in (side, like))
+        torch.testing.assert_close(made, expected)
+    base = Patches()
+    base.largest = 9
+    assert Tiled(base).limit == 8 and Tiled(Patches()).limit is None
