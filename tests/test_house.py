@@ -41,7 +41,7 @@ SERVER = (
     *("hub/offers", "hub/store", "hub/fetch", "hub/errors"),
 )
 NEVER = {"pickle", "marshal", "shelve", "dill"}
-ABOVE = {"engine_server.server", "engine_server.train", "engine_server.tasks", "engine_server.runner"}
+ABOVE = {"engine_server.server", "engine_server.train", "engine_server.tasks", "engine_server.team_run", "engine_server.runner"}
 WITHIN = {
     "engine_server/teamwork": ABOVE,
     "engine_server/diffusion": ABOVE | {"engine_server.worker"},
