@@ -30,7 +30,12 @@ def read(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             return model_array(_values(path, image))
     except _BROKEN as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a PNG file of 8 or 16 bits.") from error
+        raise DataError(f"{path} cannot be read ({error}); expected a PNG of 8 or 16 bits, or a JPEG.") from error
+
+
+def read_bytes(path: Path) -> np.ndarray:
+    """The same as H x W x 3 uint8; 16 bits are rounded to eight. Raises DataError."""
+    return np.rint(read(path) * 255.0).astype(np.uint8)
 
 
 def _values(path: Path, image: Image.Image) -> np.ndarray:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ..channels import CHANNELS
 from ..diffusion.loading import load_base
+from ..evaluate.pngs import read
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, write_checkpoint
 from ..teamwork.shrink import cut_rank, in_eight_bits
 from .base import save_base
@@ -37,7 +37,7 @@ def mean_maps(folder: Path) -> dict[str, float | list[float]]:
     for name in MAPS:
         if not (files := sorted(folder.glob(f"*/{name}.png"))):
             continue
-        mean = np.mean([np.asarray(Image.open(f).convert("RGB"), np.float64).mean((0, 1)) / 255 for f in files], axis=0)
+        mean = np.mean([read(f).mean((0, 1), np.float64) for f in files], axis=0)
         means[name] = mean.tolist() if CHANNELS[name].components == 3 else float(mean.mean())
     return means
 

@@ -12,7 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from ..evaluate.errors import DataError
+from ..evaluate.pngs import read_bytes
 
 NEEDED = ("basecolor", "normal", "roughness")
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -64,10 +67,9 @@ def _read(folder: Path, name: str, mode: str) -> np.ndarray | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
-    except (OSError, UnidentifiedImageError) as error:
-        raise MaterialError(f"{path} cannot be read ({error}); expected a JPEG or PNG picture.") from error
+        return np.asarray(Image.fromarray(read_bytes(path)).convert(mode))
+    except DataError as error:
+        raise MaterialError(str(error)) from error
 
 
 def srgb_to_linear(encoded: np.ndarray) -> np.ndarray:

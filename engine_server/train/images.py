@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
+from ..evaluate.errors import DataError
+from ..evaluate.pngs import read_bytes
 from .config import ConfigError, DataSet
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -18,7 +19,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg"}
 def load_pictures(sets: tuple[DataSet, ...]) -> tuple[list[np.ndarray], np.ndarray]:
     """All pictures of all sets as H x W x 3 uint8, and the probability with which each is drawn.
 
-    Raises `ConfigError` naming a folder without pictures.
+    Raises `ConfigError` naming a folder without pictures, or a picture that cannot be read.
     """
     pictures: list[np.ndarray] = []
     weights: list[float] = []
@@ -26,9 +27,16 @@ def load_pictures(sets: tuple[DataSet, ...]) -> tuple[list[np.ndarray], np.ndarr
         files = pictures_below(Path(data.folder))
         if not files:
             raise ConfigError(f"The data folder {data.folder} holds no PNG or JPEG picture.")
-        pictures += [np.asarray(Image.open(path).convert("RGB")) for path in files]
+        pictures += [_loaded(path) for path in files]
         weights += [data.weight / len(files)] * len(files)
     return pictures, np.array(weights) / sum(weights)
+
+
+def _loaded(path: Path) -> np.ndarray:
+    try:
+        return read_bytes(path)
+    except DataError as error:
+        raise ConfigError(str(error)) from error
 
 
 def pictures_below(folder: Path) -> list[Path]:

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Protects how pictures come in, whoever reads them: 16 bits keep their values, and a broken file gets a sentence."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine_server.train.bundle import mean_maps
+from engine_server.train.config import ConfigError, DataSet
+from engine_server.train.generate_materials import MaterialError, load_material
+from engine_server.train.images import load_pictures
+
+GREY = 0.25
+"""Of the 16-bit pictures here."""
+
+
+def deep_grey(path, size=(8, 8)):
+    """A PNG of 16-bit grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(size, round(GREY * 65535), np.uint16)).save(path)
+    assert Image.open(path).mode == "I;16"
+
+
+def test_sixteen_bit_grey_keeps_its_values_in_every_reader(tmp_path):
+    deep_grey(tmp_path / "one" / "roughness.png")
+    pictures, _ = load_pictures((DataSet(str(tmp_path)),))
+    assert pictures[0].shape == (8, 8, 3) and pictures[0].dtype == np.uint8 and (pictures[0] == 64).all()
+    assert mean_maps(tmp_path)["roughness"] == pytest.approx(GREY, abs=1e-4)
+    for name in ("basecolor", "normal"):
+        Image.new("RGB", (8, 8), (128, 128, 255)).save(tmp_path / "one" / f"{name}.png")
+    assert (load_material(tmp_path / "one").roughness == 64).all()
+
+
+def test_eight_bits_are_what_the_file_holds(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    (tmp_path / "one").mkdir()
+    for name in ("basecolor", "normal", "roughness"):
+        Image.fromarray(colours).save(tmp_path / "one" / f"{name}.png")
+    assert all(np.array_equal(picture, colours) for picture in load_pictures((DataSet(str(tmp_path)),))[0])
+    stored = load_material(tmp_path / "one")
+    assert np.array_equal(stored.colour, colours)
+    assert np.array_equal(stored.roughness, np.asarray(Image.fromarray(colours).convert("L")))
+
+
+def test_a_broken_picture_gets_a_sentence(tmp_path):
+    (tmp_path / "one").mkdir()
+    for name in ("basecolor", "normal", "roughness"):
+        (tmp_path / "one" / f"{name}.jpg").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="basecolor.jpg cannot be read"):
+        load_pictures((DataSet(str(tmp_path)),))
+    with pytest.raises(MaterialError, match="basecolor.jpg cannot be read"):
+        load_material(tmp_path / "one")
