@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import math
 import time
@@ -22,6 +21,7 @@ from .ranks import Ranks
 from .report import Report
 from .seeds import seed_everything
 from .state import State, read_state, write_state
+from .told import another, changes, settings_of
 
 STATE = "state.safetensors"
 
@@ -184,21 +184,10 @@ class Trainer:
             self.say(f"resumed at step {self.step}{changes(state.settings, settings_of(self.config))}")
 
     def _check(self, path: Path, state: State) -> None:
-        before = state.settings.get("optimizer")
-        shapes = [tuple(p.shape) for p in state.parameters] == [tuple(p.shape) for p in self.params]
-        if before != self.config.optimizer or not shapes:
-            reason = f"with {before}" if shapes else "for a network of other sizes"
+        reason, before = another(state.settings, settings_of(self.config)), state.settings.get("optimizer")
+        if not reason and [tuple(p.shape) for p in state.parameters] != [tuple(p.shape) for p in self.params]:
+            reason = "for a network of other sizes"
+        if not reason and before != self.config.optimizer:
+            reason = f"with {before}"
+        if reason:
             raise ConfigError(f"{path} is of a run {reason}; choose another output, or begin anew with --fresh.")
-
-
-def settings_of(config: TrainConfig) -> dict[str, Any]:
-    """What a run was told that changes its numbers, as JSON keeps it."""
-    told = dataclasses.asdict(config)
-    kept = ("seed", "steps", "minutes", "batch", "accumulate", "crop", "optimizer", "learning_rate", "schedule", "warmup")
-    return {name: told[name] for name in (*kept, "weight_decay", "clip", "precision")}
-
-
-def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """What is set otherwise than in the run that is taken up."""
-    differing = [f"{name} was {before[name]}" for name in now if name in before and before[name] != now[name]]
-    return f" (set otherwise: {', '.join(differing)})" if differing else ""

@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine_server.train.config import TrainConfig
+from engine_server.train.config import DataSet, TrainConfig
 from engine_server.train.errors import ConfigError, SaveError
 from engine_server.train.loop import STATE, Trainer
-from engine_server.train.state import read_state
+from engine_server.train.state import read_state, write_state
 from engine_server.train.team import stage_for
+from engine_server.train.told import PARTS, another, settings_of
 
 from .tiny import tiny_base
 from .training import start, team_config, train, write_config, write_samples
@@ -187,3 +188,41 @@ def test_what_is_set_otherwise_is_said(samples, base, tmp_path):
     further = dataclasses.replace(config, steps=3, clip=0.5)
     Trainer(further, stage_for(further), said.append).run()
     assert said[0] == "resumed at step 2 (set otherwise: steps was 2, clip was 1.0)"
+
+
+def test_weights_of_other_teammates_bases_and_stages_are_not_taken_up(samples, base, tmp_path):
+    """They lie in the state by number: albedo's would go on as depth's."""
+    config = team_config(samples, base, tmp_path / "run", steps=1)
+    train(config)
+    further = dataclasses.replace(config, steps=2)
+    swapped = team_config(samples, base, tmp_path / "run", steps=2, network={"teammates": ("image.in", "depth.out", "albedo.out")})
+    with pytest.raises(ConfigError, match="with the teammates image.in, albedo.out, depth.out; choose another output, or begin anew"):
+        train(swapped)
+    other = tiny_base("SD3", tmp_path / "other")
+    with pytest.raises(ConfigError, match=f"on the base {base}; choose another output"):
+        train(dataclasses.replace(further, base=str(other)))
+    stage = stage_for(further)
+    with pytest.raises(ConfigError, match="of the stage team; choose another output"):
+        Trainer(dataclasses.replace(further, stage="joint", options={"teams": ("a.toml",)}), stage, lambda line: None).run()
+    assert train(dataclasses.replace(swapped, resume=False)).step == 2
+
+
+def test_what_an_estimate_reads_and_answers_is_who_its_weights_are_of(tmp_path):
+    config = TrainConfig("estimate", str(tmp_path), (DataSet("x", given=("image",), wanted=("albedo", "depth")),), {}, base="b")
+    again = dataclasses.replace(config, data=(DataSet("y", given=("image",), wanted=("depth",)), DataSet("y", wanted=("albedo",))))
+    assert another(settings_of(config), settings_of(again)) == ""
+    other = dataclasses.replace(config, data=(DataSet("x", given=("image",), wanted=("albedo", "normals")),))
+    assert another(settings_of(config), settings_of(other)) == "with the teammates image.in, albedo.out, depth.out"
+
+
+def test_changed_options_and_data_are_said_and_states_without_them_go_on(samples, base, tmp_path):
+    config = team_config(samples, base, tmp_path, steps=1)
+    train(config)
+    data = (dataclasses.replace(config.data[0], weight=2.0),)
+    further = dataclasses.replace(config, steps=2, options={"keep": 0.7}, data=data)
+    said = []
+    Trainer(further, stage_for(further), said.append).run()
+    assert said[0] == "resumed at step 1 (set otherwise: steps was 1, options.keep was not set, data.1.weight was 1.0)"
+    state = read_state(tmp_path / STATE)
+    write_state(tmp_path / STATE, dataclasses.replace(state, settings={k: v for k, v in state.settings.items() if k not in PARTS}))
+    assert train(dataclasses.replace(further, steps=3)).step == 3
