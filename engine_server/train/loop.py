@@ -180,6 +180,8 @@ class Trainer:
             for parameter, saved in zip(self.params, state.parameters, strict=True):
                 parameter.copy_(saved)
         self.optimizer.load_state_dict(state.optimizer)
+        for group in self.optimizer.param_groups:  # the state brings its own; the rate is set before every step
+            group["weight_decay"] = self.config.weight_decay
         if self.ranks.first:
             self.say(f"resumed at step {self.step}{changes(state.settings, settings_of(self.config))}")
 

@@ -226,3 +226,14 @@ def test_changed_options_and_data_are_said_and_states_without_them_go_on(samples
     state = read_state(tmp_path / STATE)
     write_state(tmp_path / STATE, dataclasses.replace(state, settings={k: v for k, v in state.settings.items() if k not in PARTS}))
     assert train(dataclasses.replace(further, steps=3)).step == 3
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "prodigy"])
+def test_another_weight_decay_holds_from_the_resume_on(samples, base, tmp_path, optimizer):
+    config = team_config(samples, base, tmp_path, steps=1, optimizer=optimizer, weight_decay=0.01)
+    train(config)
+    further = dataclasses.replace(config, steps=2, weight_decay=0.5)
+    said = []
+    trainer = Trainer(further, stage_for(further), said.append)
+    trainer.run()
+    assert "weight_decay was 0.01" in said[0] and all(group["weight_decay"] == 0.5 for group in trainer.optimizer.param_groups)
