@@ -11,6 +11,7 @@ data set whose folder holds packs is drawn from on the device of the training, a
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,14 +64,16 @@ def read_pack(path: Path, device: str | torch.device = "cpu") -> dict[str, Tenso
 
 
 def pack_folder(data: Path, out: Path, each: int = EACH) -> int:
-    """Packs of `each` samples of a folder of <sample>/<channel>.png; gives how many samples there are.
+    """Packs of `each` samples of a folder of <sample>/<channel>, PNG, JPEG or .npy; gives how many samples there are.
 
-    Raises `ConfigError` for a folder without samples, or with samples that differ in their channels or sizes.
+    Raises `ConfigError` for a folder without samples, with samples that differ in their channels or sizes, or with `halfway`.
     """
     from .config import DataSet
-    from .files import find_samples, load_picture
+    from .files import SUFFIXES, find_samples, load_picture
 
-    names = {path.stem for path in data.glob("*/*.png")}
+    names = {path.stem for path in data.glob("*/*") if path.suffix.lower() in SUFFIXES}
+    if "halfway" in names:
+        raise ConfigError(f"{data} holds halfway, which exceeds 0..1 and cannot be stored in bytes; take it out, or train on the folder.")
     samples = find_samples(DataSet(str(data)), names)
     told = {tuple(sample.channels) for sample in samples}
     if len(told) != 1:
@@ -83,15 +86,20 @@ def pack_folder(data: Path, out: Path, each: int = EACH) -> int:
     return len(samples)
 
 
-def main() -> None:
-    """The command line."""
+def main(argv: list[str] | None = None) -> int:
+    """The command line; a folder that does not fit is one sentence on the error stream and 2."""
     parser = argparse.ArgumentParser(prog="python -m engine_server.train.packed", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of <sample>/<channel>.png")
+    parser.add_argument("--data", type=Path, required=True, help="folder of <sample>/<channel>.png, .jpg or .npy")
     parser.add_argument("--out", type=Path, required=True, help="folder for the packs")
     parser.add_argument("--each", type=int, default=EACH, help=f"samples in a pack ({EACH})")
-    args = parser.parse_args()
-    print(f"{pack_folder(args.data, args.out, args.each)} samples packed into {args.out}")
+    args = parser.parse_args(argv)
+    try:
+        print(f"{pack_folder(args.data, args.out, args.each)} samples packed into {args.out}")
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -51,6 +51,11 @@ class SampleSet:
             self.groups.setdefault(tuple(sample.channels), []).append(sample)
 
     @property
+    def names(self) -> list[str]:
+        """The channels that any of its samples has."""
+        return sorted({name for group in self.groups for name in group})
+
+    @property
     def pictures(self) -> list[Picture]:
         """All that has to be encoded."""
         return [p for sample in self.samples for p in self._of(sample)]

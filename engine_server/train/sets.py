@@ -28,3 +28,11 @@ def shares(sets: Sequence[Samples]) -> np.ndarray:
     """How often each of the data sets is drawn, as its weight says; 1 in all."""
     weights = np.array([each.data.weight for each in sets])
     return weights / weights.sum()
+
+
+def idle(teammates: Sequence[str], sets: Sequence[Samples]) -> list[str]:
+    """The teammates that no data set which is ever drawn has anything for, so that they would learn nothing."""
+    drawn = [each for each in sets if each.data.weight]
+    offered = {f"{name}.in" for each in drawn for name in each.data.given or each.names if name in each.names}
+    offered |= {f"{name}.out" for each in drawn for name in each.data.wanted or each.names if name in each.names}
+    return [name for name in teammates if name not in offered]

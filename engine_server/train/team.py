@@ -25,7 +25,7 @@ from .precision import mixed_precision
 from .ranks import Ranks
 from .samples import Batch
 from .seeds import Seeds, on_device, seeds
-from .sets import Samples, sample_set, shares
+from .sets import Samples, idle, sample_set, shares
 from .show import forget, show
 
 Tensor = torch.Tensor
@@ -116,6 +116,8 @@ class TeamStage:
             self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say
         )
         self.sets, self.validation = (self._sets(sets, cache) for sets in (config.data, config.validation))
+        if unused := idle(self.team.teammates, self.sets):
+            say(f"no data set has anything for {', '.join(unused)}, which learns nothing")
         ranks.first_alone(lambda: cache.fill([p for s in (*self.sets, *self.validation) for p in s.pictures]))
         cache.open()
         self.weights = shares(self.sets)

@@ -80,6 +80,20 @@ def test_a_team_starts_from_teammates_that_another_has_trained(samples, base, tm
     assert all(not adapter.up[2].any() for adapter in adapters(stage.base.network).values())
 
 
+def test_teammates_without_any_data_are_named(samples, base, tmp_path):
+    teammates = ("image.in", "albedo.out", "depth.out", "normals.in", "normals.out")
+    said = []
+    config = team_config(samples, base, tmp_path / "run", network={"teammates": teammates})
+    stage_for(config, say=said.append)
+    assert "no data set has anything for normals.in, normals.out, which learns nothing" in said
+    only = (dataclasses.replace(config.data[0], given=("image",), wanted=("albedo",)), dataclasses.replace(config.data[0], weight=0.0))
+    stage_for(team_config(samples, base, tmp_path / "run", data=only), say=said.append)
+    assert "no data set has anything for depth.out, which learns nothing" in said
+    said.clear()
+    stage_for(team_config(samples, base, tmp_path / "run"), say=said.append)
+    assert not said
+
+
 def test_emphasis_weighs_channels():
     square = torch.tensor([1.0, 3.0])[:, None, None]
     zero = torch.zeros(2, 1, 1)
