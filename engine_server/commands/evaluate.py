@@ -142,8 +142,9 @@ class Evaluator:
     def __init__(self, args: argparse.Namespace, samples: list[Sample]) -> None:
         self.args, self.samples = args, samples
         self.lpips = Lpips() if args.lpips else None
-        self.means, self.note = naive.read_means()
-        self.team, self.experts = _team(args), _experts(args, samples)
+        self.notes: list[str] = []
+        self.means, self.team = self._means(naive.MEANS_FILE), _team(args)
+        self.experts = self._experts()
         self.shader = self._shader()
         self.shown = sheet.choose(len(case_keys(samples)), SHEET_ROWS if args.contact_sheet else 0, args.seed)
         self.rows: list[sheet.Row] = []
@@ -155,8 +156,22 @@ class Evaluator:
         maps = evaluate(
             self.team, self.samples, means=self.means, experts=self.experts, on_case=self._on_case, **settings
         )
-        maps.notes += [self.note] if self.note else []
+        maps.notes += self.notes
         return maps, self._shaded(settings) if self.shader else None
+
+    def _means(self, file: str) -> dict[str, np.ndarray]:
+        """The means that lie beside the team."""
+        means, note = naive.read_means(naive.folder_of(self.args.team, self.args.adapter) / file)
+        self.notes += [note] if note else []
+        return means
+
+    def _experts(self) -> dict[str, Expert]:
+        """Who takes renders of scenes (image.png) apart, where a team has an adapter of its own for them."""
+        if self.args.adapter or not any("image" in sample.photos for sample in self.samples):
+            return {}
+        if not models.adapter_for(self.args.team, "decompose"):
+            return {}
+        return {"image": Expert(_team(self.args, "decompose"), self._means(naive.SCENE_MEANS_FILE))}
 
     def _on_case(self, index: int, count: int, case: Case, maps: dict[str, np.ndarray], seconds: float) -> None:
         _progress(index, count, case.name, seconds)
@@ -179,15 +194,6 @@ def _team(args: argparse.Namespace, task: str = "") -> Team:
     """The team that --team and --adapter name; without an adapter the one that a bundled team has for a task."""
     adapter = args.adapter or (models.adapter_for(args.team, task) if task else None)
     return load_team(args.team, adapter, device=args.device)
-
-
-def _experts(args: argparse.Namespace, samples: list[Sample]) -> dict[str, Expert]:
-    """Who takes renders of scenes (image.png) apart, where a team has an adapter of its own for them."""
-    if args.adapter or not any("image" in sample.photos for sample in samples):
-        return {}
-    if not models.adapter_for(args.team, "decompose"):
-        return {}
-    return {"image": Expert(_team(args, "decompose"), naive.read_means(naive.SCENE_MEANS_FILE)[0])}
 
 
 def _progress(index: int, count: int, name: str, seconds: float) -> None:

@@ -8,27 +8,38 @@ from pathlib import Path
 
 import numpy as np
 
+from ..models import BUNDLED, TEAM_FILE
 from .errors import DataError
 
-NANO = Path(__file__).resolve().parents[1] / "bundled" / "nano"
-MEANS_FILE, SCENE_MEANS_FILE = NANO / "naive_means.json", NANO / "naive_means_scenes.json"
-MID_GREY = 0.5
+NANO = BUNDLED / "nano"
+MEANS_FILE, SCENE_MEANS_FILE = "naive_means.json", "naive_means_scenes.json"
+NOT_MEASURED = {"inverseshading": np.float32(0.5)}
+"""What stands in for means that the bundled team's files do not have: a shading of 1, as in its published tables."""
 TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO = "training mean", "photo itself", "flat", "all zero"
 PLAIN_DIFFUSE = "plain diffuse"
 ANSWERS = (TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO, PLAIN_DIFFUSE)
 
 
-def read_means(path: Path = MEANS_FILE) -> tuple[dict[str, np.ndarray], str | None]:
+def folder_of(team: str, adapter: Path | None = None) -> Path:
+    """Where a team lies, whose base and adapter are so called: the folder of a team, else that of the adapter's file."""
+    folder = next((f for f in (Path(team), BUNDLED / team) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
+    if folder and (adapter is None or (folder / adapter).is_file()):
+        return folder
+    return adapter.parent if adapter else Path(team)
+
+
+def read_means(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
     """({map: its mean over the training set, one or three values 0..1}, a note where they are not known).
 
     The file is what `engine_server.train.bundle` writes: {"albedo": [r, g, b], "roughness": x, ...}. Raises DataError
     when there is one that is not that.
     """
     if not path.is_file():
-        return {}, f"no {path.name} in {path.parent.name}: the training means are not known, mid grey stands in"
+        return {}, f"no {path.name} in {path.parent.name or path.parent}: the training means are not known, and left out"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _mean(name, value) for name, value in stored.items()}, None
+        usual = NOT_MEASURED if path.parent.resolve() == NANO.resolve() else {}
+        return usual | {name: _mean(name, value) for name, value in stored.items()}, None
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(
             f'{path} is unusable ({error}); expected {{"albedo": [r, g, b], "roughness": x, "metalness": x}} in 0..1.'
@@ -43,10 +54,10 @@ def _mean(name: str, value: float | list[float]) -> np.ndarray:
 
 
 def naive_answers(name: str, photo: np.ndarray, means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """{which answer: H x W x 3} for one map of one photo."""
+    """{which answer: H x W x 3} for one map of one photo; a map without a mean has no such answer."""
     if name == "normals":
         return {FLAT: _constant(photo, (0.5, 0.5, 1.0))}
-    answers = {TRAINING_MEAN: _constant(photo, means.get(name, MID_GREY))}
+    answers = {TRAINING_MEAN: _constant(photo, means[name])} if name in means else {}
     if name == "albedo":
         answers[PHOTO_ITSELF] = photo
     if name == "metalness":

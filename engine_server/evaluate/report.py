@@ -53,7 +53,10 @@ def best_of(values: dict[str, float], measure: Measure) -> str:
 
 
 def table_rows(answers: dict[str, dict[str, dict[str, float]]]) -> list[list[str]]:
-    """One row per map (or shaded image) and measure: map, measure, a cell per answer (* marks the best), who is better."""
+    """One row per map (or shaded image) and measure: map, measure, a cell per answer (* marks the best), who is better.
+
+    An answer that stands alone is neither marked nor better.
+    """
     rows = []
     for name in (name for name in (*MAPS, "image") if name in answers[TEAM]):
         for measure in MEASURES:
@@ -68,7 +71,7 @@ def table_rows(answers: dict[str, dict[str, dict[str, float]]]) -> list[list[str
 
 
 def _cells(values: dict[str, float], measure: Measure) -> list[str]:
-    best = best_of(values, measure)
+    best = best_of(values, measure) if len(values) > 1 else ""
     cells = [
         f"{values[label]:.{measure.digits}f}{'*' if label == best else ' '}" if label in values else ""
         for label in COLUMNS

@@ -134,7 +134,7 @@ def evaluate(
     asked = {kind: (experts or {}).get(kind) or Expert(team, means or {}) for kind in PHOTOS if kind in present}
     plans = {kind: plan_for(expert.team.teammates, _maps_beside(kind, samples)) for kind, expert in asked.items()}
     keys = [(sample, kind) for sample, kind in case_keys(samples) if plans[kind].answers(sample)]
-    evaluation.notes += _notes(plans, samples)
+    evaluation.notes += _notes(plans, samples) + _without_means(plans, asked)
     options = {"seed": seed} | ({"steps": steps} if steps else {})
     for index, (sample, kind) in enumerate(keys, start=1):
         case, start, expert = load_case(sample, kind, size), time.perf_counter(), asked[kind]
@@ -163,6 +163,13 @@ def _notes(plans: dict[str, Plan], samples: list[Sample]) -> list[str]:
     if without:
         notes.append(f"nothing to compare in {', '.join(without)}: left out")
     return notes
+
+
+def _without_means(plans: dict[str, Plan], asked: dict[str, Expert]) -> list[str]:
+    """A note for the maps that the means which are known say nothing of; flat normals stand where theirs would."""
+    given = [(asked[kind].means, name) for kind, plan in plans.items() for name in (*plan.direct, *plan.derived)]
+    lacking = dict.fromkeys(name for means, name in given if means and name not in means and name != "normals")
+    return [f"no training mean of {', '.join(lacking)} is known: left out"] if lacking else []
 
 
 def _too_small(cases: list[dict], lpips: bool) -> list[str]:

@@ -187,7 +187,7 @@ def test_means_are_read_checked_and_their_absence_is_said(tmp_path):
     file = tmp_path / "naive_means.json"
     assert naive.read_means(file) == (
         {},
-        f"no naive_means.json in {tmp_path.name}: the training means are not known, mid grey stands in",
+        f"no naive_means.json in {tmp_path.name}: the training means are not known, and left out",
     )
     file.write_text('{"albedo": [0.1, 0.2, 0.3], "roughness": 0.6, "metalness": 0.05}')
     means, note = naive.read_means(file)
@@ -196,6 +196,16 @@ def test_means_are_read_checked_and_their_absence_is_said(tmp_path):
         file.write_text(wrong)
         with pytest.raises(DataError, match="naive_means.json is unusable"):
             naive.read_means(file)
+
+
+def test_a_map_without_a_training_mean_has_no_such_answer(write, tmp_path):
+    write.sample(tmp_path / "s", roughness=51)
+    evaluation = evaluate(Equation(), find_samples(tmp_path), means={"albedo": np.float32([0.2, 0.2, 0.2])})
+    pooled = report.summary(evaluation)[EVERY]
+    assert list(pooled[naive.TRAINING_MEAN]) == ["albedo"]
+    assert evaluation.notes == ["no training mean of roughness, metalness is known: left out"]
+    stored = report.as_json(evaluation, {})
+    assert stored["better"]["roughness: RMSE"] == "" and "0.5500*" not in report.table(evaluation)  # alone: best of nothing
 
 
 def test_json_holds_every_sample_and_the_settings(write, tmp_path):

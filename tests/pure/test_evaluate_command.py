@@ -3,11 +3,14 @@
 
 import argparse
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from engine_server.commands import evaluate as command
+from engine_server.evaluate import naive
 from tests.core.tiny import tiny_adapter, tiny_base
 
 TEAMMATES = ("image.in", "albedo.out", "normals.out", "roughness.out", "metalness.out")
@@ -87,3 +90,27 @@ def test_wrong_numbers_of_steps_are_refused(steps, capsys):
     with pytest.raises(SystemExit):
         _run("--data", "x", "--steps", steps)
     assert "not a whole number" in capsys.readouterr().err
+
+
+def test_the_training_means_are_those_of_the_team_itself(tiny_team, write, tmp_path, capsys):
+    write.sample(tmp_path / "data" / "stone", albedo=(51, 51, 51))
+    file = tmp_path / "scores.json"
+    team = [option.replace(tiny_team[1], str(tmp_path / "team")) for option in tiny_team]
+    shutil.copytree(tiny_team[1], tmp_path / "team")
+    options = [*team, "--data", tmp_path / "data", "--json", file]
+    assert _run(*options) == 0
+    assert "note: no naive_means.json in team" in capsys.readouterr().out
+    stored = json.loads(file.read_text())
+    assert naive.TRAINING_MEAN not in stored["summary"]["all"]
+    (tmp_path / "team" / "naive_means.json").write_text('{"albedo": 0.3}')
+    assert _run(*options) == 0
+    stored = json.loads(file.read_text())
+    assert stored["summary"]["all"][naive.TRAINING_MEAN]["albedo"]["rmse"] == pytest.approx(0.1, rel=1e-5)
+    assert stored["notes"][0] == "no training mean of roughness, metalness is known: left out"
+
+
+def test_the_bundled_team_has_its_own_means_and_a_folder_those_in_it(tmp_path):
+    means, note = naive.read_means(naive.folder_of("nano") / naive.SCENE_MEANS_FILE)
+    assert note is None and {"albedo", "roughness", "metalness", "depth", "diffuseshading", "inverseshading"} == set(means)
+    assert naive.folder_of("nano", Path("scenes.safetensors")) == naive.folder_of("nano") == naive.BUNDLED / "nano"
+    assert naive.folder_of("someone/base", tmp_path / "run" / "team.safetensors") == tmp_path / "run"
