@@ -12,6 +12,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..train.config import TrainConfig
+    from ..train.loop import Trainer
+    from ..train.ranks import Ranks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +47,7 @@ def _train(args: argparse.Namespace) -> int:
     import torch
 
     from ..train.config import load_config
-    from ..train.loop import Trainer
     from ..train.ranks import Ranks
-    from ..train.team import stage_for
 
     overrides = {key: getattr(args, key) for key in ("minutes", "steps", "output", "threads", "device", "resume")}
     config = load_config(args.config, **overrides)
@@ -52,7 +56,7 @@ def _train(args: argparse.Namespace) -> int:
     ranks = Ranks(config.device)
     say = (lambda line: print(line, flush=True)) if ranks.first else (lambda line: None)
     try:
-        trainer = Trainer(config, stage_for(config, ranks, say), say, ranks)
+        trainer = _begun(config, ranks, say)
         with _stopping(trainer.stop):
             trainer.run()
     finally:
@@ -62,6 +66,23 @@ def _train(args: argparse.Namespace) -> int:
         return 130
     say(f"{trainer.step} steps done: {config.output}")
     return 0
+
+
+def _begun(config: TrainConfig, ranks: Ranks, say: Callable[[str], None]) -> Trainer:
+    """What trains, its pictures encoded. Raises `SaveError` where a file or folder that this takes cannot be read or written."""
+    from safetensors import SafetensorError
+
+    from ..train.errors import SaveError
+    from ..train.loop import Trainer
+    from ..train.team import stage_for
+
+    try:
+        return Trainer(config, stage_for(config, ranks, say), say, ranks)
+    except (OSError, SafetensorError) as error:
+        raise SaveError(
+            f"The training in {config.output} cannot begin ({' '.join(str(error).split())}): make room, or name files and folders that "
+            "can be used, and run the same command again."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine_server.__main__ import main
 from engine_server.train.config import DataSet, TrainConfig
 from engine_server.train.errors import ConfigError, SaveError
 from engine_server.train.loop import STATE, Trainer
@@ -20,7 +21,7 @@ from engine_server.train.team import stage_for
 from engine_server.train.told import PARTS, another, settings_of
 
 from .tiny import tiny_base
-from .training import start, team_config, train, write_config, write_samples
+from .training import flow_unet, start, team_config, train, write_config, write_samples
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +167,26 @@ def test_a_disk_that_is_full_between_saves_gets_a_sentence(samples, base, tmp_pa
             trainer.run()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_before_the_first_step_gets_a_sentence(samples, base, tmp_path):
+    path = write_config(team_config(samples, base, tmp_path / "run"), tmp_path / "c.toml")
+    process = start(path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)))
+    _, err = process.communicate()
+    assert process.returncode == 2 and "cannot begin" in err and "make room" in err and len(err.strip().splitlines()) == 1, err
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file != path]
+
+
+@pytest.mark.parametrize("stage", ["team", "estimate"])
+def test_an_output_that_cannot_be_a_folder_gets_a_sentence(samples, base, tmp_path, capsys, stage):
+    (tmp_path / "file").write_text("")
+    config = team_config(samples, base, tmp_path / "file" / "run", stage=stage)
+    if stage == "estimate":
+        data = (dataclasses.replace(config.data[0], given=("image",), wanted=("albedo",)),)
+        config = dataclasses.replace(config, base=str(flow_unet(tmp_path / "base")), network={}, data=data)
+    assert main(["train", str(write_config(config, tmp_path / "c.toml"))]) == 2
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'file'}" in err and "cannot begin" in err and len(err.strip().splitlines()) == 1, err
 
 
 def test_a_state_of_another_run_gets_a_sentence(samples, base, tmp_path):
