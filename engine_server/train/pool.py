@@ -54,12 +54,13 @@ class PixelPool:
     """No folders of which pictures could be shown."""
 
     def look(self) -> None:
-        """Take up what packs there are."""
+        """Take up what packs there are, and of the last one only what the set's limit leaves."""
         self.looked, new, count = time.monotonic(), [], len(self.places)
         for path in pack_files(Path(self.data.folder)):
             if path not in self.taken and not (self.data.limit and count >= self.data.limit):
                 self.taken.add(path)
-                new.append(self._checked(path, self._named(read_pack(path, self.base.device)), [*self.blocks, *new]))
+                pack = self._checked(path, self._named(read_pack(path, self.base.device)), [*self.blocks, *new])
+                new.append({name: rows[: self.data.limit - count] if self.data.limit else rows for name, rows in pack.items()})
                 count += len(_rows(new[-1]))
         if new:
             self._take(new)
@@ -92,12 +93,16 @@ class PixelPool:
 
     @torch.no_grad()
     def draw(self, count: int, cells: int, random: np.random.Generator) -> Batch:
-        """The latents of crops of cells x cells of `count` samples, on the base's device; all crops lie at the same place."""
+        """The latents of crops of cells x cells of `count` samples, on the base's device; all crops lie at the same place.
+
+        Smaller crops if the samples are smaller: the largest squares that the base takes.
+        """
         if time.monotonic() - self.looked > LOOK_AGAIN:
             self.look()
         chosen = self.places[random.integers(0, len(self.places), count)]
-        side = cells * self.base.factor
-        y, x = (int(random.integers(0, n - side + 1)) for n in _rows(self.blocks[0]).shape[-2:])
+        sides = _rows(self.blocks[0]).shape[-2:]
+        side = min(cells * self.base.factor, min(sides) // self.base.multiple * self.base.multiple)
+        y, x = (int(random.integers(0, n - side + 1)) for n in sides)
         mirrored = torch.from_numpy(random.random(count) < 0.5 * self.data.mirror).to(self.base.device)[:, None, None, None]
         parts, order = self._parts(chosen)
         box = (slice(None), slice(None), slice(y, y + side), slice(x, x + side))
