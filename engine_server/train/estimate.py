@@ -76,7 +76,7 @@ class Teacher:
         """The batch with the teacher's answers in the place of those channels that it knows."""
         first = batch.latents[self.given]
         rows = torch.cat([first, first.new_zeros(len(first), len(self.others) * first.shape[1], *first.shape[2:])], 1)
-        answers = -from_zero(self.base, rows).cpu()
+        answers = -from_zero(self.base, rows).to(first.device)  # packed samples lie where they are trained on, others on the CPU
         parts = dict(zip(self.wanted, answers.chunk(len(self.wanted), dim=1), strict=True))
         return Batch({name: parts.get(name, clean) for name, clean in batch.latents.items()}, batch.weight)
 
@@ -117,7 +117,13 @@ class EstimateStage:
 
     def _set(self, data: DataSet, cache: LatentCache) -> Samples:
         names = {*data.given, *data.wanted}
-        return sample_set(data, cache, names, set(data.wanted), min(crop for crop, _ in self.sizes))
+        made = sample_set(data, cache, names, set(data.wanted), min(crop for crop, _ in self.sizes))
+        found = {sample.folder: set(sample.channels) for sample in made.samples} or {Path(data.folder): set(made.names)}
+        for folder, has in found.items():
+            if missing := [name for name in data.given if name not in has]:
+                needs = "the stage estimate needs each channel of `given` in all samples of a set"
+                raise ConfigError(f"{folder} has no picture of {', '.join(missing)}: {needs}; add it, or leave the sample out.")
+        return made
 
     def _widen(self, found: Path) -> None:
         """The wide layers: what an earlier run left beside the base, or fresh ones."""

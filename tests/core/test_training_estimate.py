@@ -16,10 +16,12 @@ from torch._dynamo.testing import CompileCounter
 from engine_server.diffusion.loading import load_base, load_team
 from engine_server.teamwork.checkpoint import read_checkpoint
 from engine_server.teamwork.pictures import to_pictures, to_pixels
+from engine_server.train import estimate
 from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.estimate import EstimateStage, Teacher
 from engine_server.train.graft import grafted
 from engine_server.train.measure import mean_error
+from engine_server.train.packed import write_pack
 from engine_server.train.principal import components, patches, start_from_components
 from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
@@ -182,6 +184,27 @@ def test_the_mean_of_roots_counts_each_picture_once():
     )
     assert float(mean_error(square, weight, "rmse")) == pytest.approx(expected / 6, rel=1e-5)
     assert float(mean_error(square, weight, "square")) == pytest.approx(float((square * weight).mean()), rel=1e-6)
+
+
+def test_a_teacher_answers_where_the_batch_lies(config, monkeypatch):
+    train(dataclasses.replace(config, steps=1))
+    monkeypatch.setattr(estimate, "from_zero", lambda base, rows: torch.zeros(len(rows), 2 * base.channels, *rows.shape[2:]))
+    latents = {name: torch.zeros(1, 4, 4, 4, device="meta") for name in ("image", "albedo", "depth")}
+    taught = Teacher(Path(config.output), "cpu").taught(Batch(latents)).latents
+    assert {rows.device.type for rows in taught.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_sample_without_what_is_given_is_named_before_it_begins(config, tmp_path, packed):
+    folder = write_samples(tmp_path / "samples")
+    (folder / "3" / "flash.png").unlink()
+    place = folder / "3"
+    if packed:
+        place = tmp_path / "packs"
+        write_pack(place / "0.safetensors", [{"albedo": np.zeros((32, 32, 3), np.uint8)}])
+    data = (dataclasses.replace(config.data[0], folder=str(place if packed else folder)),)
+    with pytest.raises(ConfigError, match=f"{place} has no picture of image: the stage estimate needs each channel of `given`"):
+        stage_for(dataclasses.replace(config, data=data))
 
 
 def test_mistakes_get_a_sentence(config, tmp_path):
