@@ -23,7 +23,7 @@ from .base import save_base, trainable_base
 from .config import DataSet, TrainConfig
 from .errors import ConfigError
 from .latents import LatentCache
-from .measure import emphasised, mean_error, pixel_measure
+from .measure import checked_emphasis, emphasised, mean_error, pixel_measure
 from .options import options_of
 from .ranks import Ranks
 from .samples import Batch
@@ -94,6 +94,7 @@ class EstimateStage:
         self.base = trainable_base(config, self.options.shift, str(ranks.device))
         self.wanted = sorted({name for data in config.data for name in data.wanted})
         self.given = self._given(config.data)
+        checked_emphasis(self.options.emphasis, self.wanted)
         if hasattr(self.base.template, "alphas_cumprod"):
             raise ConfigError(f"The stage estimate needs flow matching; {self.base.name} predicts noise or velocity of a diffusion.")
         self.measure = pixel_measure(self.base)

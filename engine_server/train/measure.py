@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 
 from ..diffusion.base import Base
+from .errors import ConfigError
 
 Tensor = torch.Tensor
 STEP, SIDE, DRAWN = 0.1, 4, 8
@@ -32,6 +34,15 @@ def _stepped(latents: Tensor, channel: int) -> Tensor:
     stepped = latents.clone()
     stepped[:, channel, SIDE // 2, SIDE // 2] += STEP
     return stepped
+
+
+def checked_emphasis(emphasis: Mapping[str, float], outputs: Sequence[str]) -> None:
+    """Raises `ConfigError` for a weight of a channel that is no output, or that is not above 0: a batch may have that channel alone."""
+    for name, weight in emphasis.items():
+        if name not in outputs:
+            raise ConfigError(f"options.emphasis names {name!r}, which is no output; the outputs are {', '.join(outputs)}.")
+        if not 0 < weight < math.inf:
+            raise ConfigError(f"options.emphasis has {weight} for {name}; expected a number above 0, small for what shall count little.")
 
 
 def emphasised(names: Sequence[str], emphasis: Mapping[str, float]) -> Tensor:

@@ -19,7 +19,7 @@ from .errors import ConfigError
 from .estimate import EstimateStage, Teacher
 from .latents import LatentCache
 from .objectives import objective_for
-from .measure import emphasised, mean_error, pixel_measure
+from .measure import checked_emphasis, emphasised, mean_error, pixel_measure
 from .options import options_of
 from .precision import mixed_precision
 from .ranks import Ranks
@@ -112,6 +112,7 @@ class TeamStage:
         self.teacher = Teacher(Path(self.options.teacher), str(ranks.device)) if self.options.teacher else None
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
         self._check_sizes()
+        checked_emphasis(self.options.emphasis, self.team.outputs)
         cache = LatentCache(
             self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say
         )

@@ -25,7 +25,7 @@ from .config import TrainConfig
 from .estimate import GIVEN, answers_of
 from .holes import random_hole
 from .latents import LatentCache
-from .measure import emphasised, pixel_measure
+from .measure import checked_emphasis, emphasised, pixel_measure
 from .objectives import Diffusion
 from .options import options_of
 from .ranks import Ranks
@@ -90,6 +90,7 @@ class UnisonStage:
         self.config, self.options, ranks = config, options_of(config), ranks or Ranks("cpu")
         self.teammates = self.options.teammates
         self.outputs = [name for name in self.teammates if name.endswith(".out")]
+        checked_emphasis(self.options.emphasis, [name.removesuffix(".out") for name in self.outputs])
         self.channels = sorted({name.rpartition(".")[0] for name in self.teammates} - {"mask"})
         self.base = trainable_base(config, 1.0, str(ranks.device))
         self.hub = self.options.hub.removesuffix(".out")

@@ -101,6 +101,19 @@ def test_emphasis_weighs_channels():
     assert flow_loss(square.sqrt(), zero, zero, torch.tensor([1.5, 0.5])) == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize(
+    ("emphasis", "words"),
+    [
+        ({"normals": 2.0}, "emphasis names 'normals', which is no output; the outputs are albedo, depth"),
+        ({"albedo": 0.0}, "emphasis has 0.0 for albedo; expected a number above 0"),
+        ({"depth": -1.0}, "emphasis has -1.0 for depth"),
+    ],
+)
+def test_an_emphasis_that_cannot_be_gets_a_sentence(samples, base, tmp_path, emphasis, words):
+    with pytest.raises(ConfigError, match=words):
+        stage_for(team_config(samples, base, tmp_path, options={"emphasis": emphasis}))
+
+
 def test_only_adapters_train(samples, base, tmp_path):
     stage = stage_for(team_config(samples, base, tmp_path, steps=1))
     before = {n: p.clone() for n, p in stage.base.network.named_parameters() if ".adapter." not in n}

@@ -215,6 +215,8 @@ def test_mistakes_get_a_sentence(config, tmp_path):
         Teacher(tmp_path, "cpu")
     with pytest.raises(ConfigError, match="expected square or rmse"):
         stage_for(dataclasses.replace(config, options={"error": "cubic"}))
+    with pytest.raises(ConfigError, match="emphasis names 'normals', which is no output; the outputs are albedo, depth"):
+        stage_for(dataclasses.replace(config, options={"emphasis": {"normals": 2.0}}))
     noisy = tiny_base("SD2", tmp_path / "noisy")
     with pytest.raises(ConfigError, match="needs flow matching"):
         EstimateStage(dataclasses.replace(config, base=str(noisy)))

@@ -50,6 +50,11 @@ def test_it_learns_and_a_run_goes_on_with_its_wide_layers(config, tmp_path):
     assert losses_of(again) == pytest.approx(losses_of(trained), rel=1e-5)
 
 
+def test_an_emphasis_of_no_output_gets_a_sentence(config):
+    with pytest.raises(ConfigError, match="emphasis names 'image', which is no output; the outputs are albedo, depth"):
+        stage_for(dataclasses.replace(config, options=config.options | {"emphasis": {"image": 2.0}}))
+
+
 def test_a_resume_is_exact(config, tmp_path):
     config = dataclasses.replace(config, schedule="constant")
     straight = train(dataclasses.replace(config, output=str(tmp_path / "straight"), steps=6))
