@@ -4,20 +4,28 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+ABANDONED = 3600.0
+"""Seconds after which nobody writes to a part any more."""
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; at the end of the block it is on the disk and takes the place of `path`.
 
-    When the block raises, or the disk does, what was at `path` stays as it was and the part is removed.
+    When the block raises, or the disk does, what was at `path` stays as it was and the part is removed. Of several that write the
+    same file at once each has a part of its own, and the last one's is what stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    _remove_old_parts(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.partial")
     try:
         yield partial
         _sync(partial)
@@ -26,6 +34,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def _remove_old_parts(path: Path) -> None:
+    """What processes left that were killed while they wrote; whoever still writes has touched its part since."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*partial"):
+        with contextlib.suppress(OSError):  # another process may remove it first
+            if left.stat().st_mtime < time.time() - ABANDONED:
+                left.unlink()
 
 
 @contextlib.contextmanager

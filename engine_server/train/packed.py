@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..whole import whole_file
@@ -29,9 +29,19 @@ SUFFIX = ".safetensors"
 EACH = 32
 
 
-def pack_files(folder: Path) -> list[Path]:
-    """The packs of a folder, by name."""
-    return sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+def pack_files(folder: Path, known: Collection[Path] = ()) -> list[Path]:
+    """The packs of a folder, by name, but for those that are known; encoded pictures that are kept there are none."""
+    found = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
+    return sorted(path for path in found if path not in known and not _holds_latents(path))
+
+
+def _holds_latents(path: Path) -> bool:
+    """Whether a file is of `LatentCache`, which tells in its metadata what it holds; one that cannot be read is a pack that is broken."""
+    try:
+        with safe_open(path, "pt") as file:
+            return "facts" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def as_rows(picture: np.ndarray) -> Tensor:

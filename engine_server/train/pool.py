@@ -56,8 +56,8 @@ class PixelPool:
     def look(self) -> None:
         """Take up what packs there are, and of the last one only what the set's limit leaves."""
         self.looked, new, count = time.monotonic(), [], len(self.places)
-        for path in pack_files(Path(self.data.folder)):
-            if path not in self.taken and not (self.data.limit and count >= self.data.limit):
+        for path in pack_files(Path(self.data.folder), self.taken):
+            if not (self.data.limit and count >= self.data.limit):
                 self.taken.add(path)
                 pack = self._checked(path, self._named(read_pack(path, self.base.device)), [*self.blocks, *new])
                 new.append({name: rows[: self.data.limit - count] if self.data.limit else rows for name, rows in pack.items()})

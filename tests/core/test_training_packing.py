@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Protects what becomes packs: every kind of file that samples may be, a sentence for what bytes cannot hold, and crops that
-are as large as packs allow."""
+"""Protects what becomes packs and what are none: every kind of file that samples may be, a sentence for what bytes cannot hold,
+crops as large as packs allow; and that files appear whole when several write them."""
+
+import os
 
 import numpy as np
 import pytest
@@ -8,8 +10,12 @@ from PIL import Image
 
 from engine_server.diffusion.loading import load_base
 from engine_server.train.config import ConfigError, DataSet
+from engine_server.train.latents import LatentCache
 from engine_server.train.packed import main, pack_files, pack_folder, read_pack, write_pack
 from engine_server.train.pool import PixelPool
+from engine_server.train.samples import SampleSet
+from engine_server.train.sets import sample_set
+from engine_server.whole import whole_file
 
 from .training import flow_unet, write_samples
 
@@ -50,3 +56,40 @@ def test_packs_smaller_than_a_crop_are_taken_whole(tmp_path):
     for cells, expected in ((8, 8), (16, side), (32, side)):
         drawn = pool.draw(2, cells, np.random.default_rng(0))
         assert drawn.latents["albedo"].shape == (2, base.channels, expected, expected)
+
+
+def test_latents_that_are_kept_among_the_data_are_no_packs(tmp_path):
+    """A second run finds them there."""
+    base, folder = load_base(flow_unet(tmp_path / "base")), write_samples(tmp_path / "samples", count=2)
+    for _ in range(2):
+        cache = LatentCache(base, folder / "latents.safetensors")
+        made = sample_set(DataSet(str(folder)), cache, {"albedo"}, {"albedo"})
+        assert isinstance(made, SampleSet)
+        cache.fill(made.pictures)
+    write_pack(folder / "0.safetensors", [{"albedo": np.zeros((32, 32, 3), np.uint8)}])
+    assert [path.name for path in pack_files(folder)] == ["0.safetensors"]
+
+
+def test_two_that_write_one_file_do_not_meet(tmp_path):
+    target = tmp_path / "file"
+    with whole_file(target) as first:
+        first.write_text("first")
+        with whole_file(target) as second:
+            second.write_text("second")
+        assert target.read_text() == "second" and first.read_text() == "first"
+    assert target.read_text() == "first"
+    with pytest.raises(ValueError), whole_file(target) as part:
+        part.write_text("third")
+        raise ValueError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and target.read_text() == "first"
+
+
+def test_what_a_killed_writer_left_goes_after_a_while(tmp_path):
+    left, fresh, other = (tmp_path / name for name in ("file.12-abc.partial", "file.13-abc.partial", "file2.12-abc.partial"))
+    for path in (left, fresh, other):
+        path.write_text("")
+    for path in (left, other):
+        os.utime(path, (0, 0))
+    with whole_file(tmp_path / "file") as part:
+        part.write_text("")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "file", fresh, other])
