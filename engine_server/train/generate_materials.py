@@ -41,7 +41,10 @@ class Maps:
 
 
 def material_folders(folder: Path) -> list[Path]:
-    """The materials of a folder in the order of their names. Raises MaterialError where there is none."""
+    """The materials of a folder in the order of their names. Raises MaterialError where there is none.
+
+    One that a link gives a second name counts once, by its own name: else it could be held out by one and trained on by the other.
+    """
     if not folder.is_dir():
         raise MaterialError(f"{folder} is not a folder; expected one with <material>/basecolor.jpg.")
     found = sorted(p for p in folder.iterdir() if p.is_dir() and all(_file(p, name) for name in NEEDED))
@@ -49,7 +52,10 @@ def material_folders(folder: Path) -> list[Path]:
         raise MaterialError(
             f"{folder} holds no material; expected <material>/ with {', '.join(NEEDED)} as .jpg or .png."
         )
-    return found
+    once: dict[Path, Path] = {}
+    for place in sorted(found, key=Path.is_symlink):  # folders before links to them
+        once.setdefault(place.resolve(), place)
+    return sorted(once.values())
 
 
 def is_for_validation(name: str, share: float) -> bool:

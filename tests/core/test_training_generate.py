@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Protects the generator of training photos: packs hold its samples and none of what is held out, shares are as asked."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from engine_server.train.generate import generate_packs, make_sample, recipe
-from engine_server.train.generate_materials import is_for_validation
+from engine_server.train.generate_materials import is_for_validation, material_folders
 from engine_server.train.packed import pack_files, read_pack
 
 
@@ -46,3 +47,18 @@ def test_samples_are_packed_as_they_are_made_and_none_that_is_held_out(tmp_path)
 def test_the_share_of_procedural_surfaces_is_as_asked(tmp_path, share, expected):
     plan = recipe(write_materials(tmp_path / "scans"), None, 16, 0, 0.5, share)
     assert all(expected in make_sample(plan, number)[0] for number in range(0, 12, 2))
+
+
+def test_a_material_that_has_two_names_counts_once(tmp_path):
+    """Whatever the second name: it would be held out by one of some names, and trained on by the other."""
+    folder = write_materials(tmp_path / "scans")
+    names = sorted(path.name for path in folder.iterdir())
+    for number in range(20):
+        (folder / f"again{number}").symlink_to(folder / names[number % len(names)])
+    (tmp_path / "store").mkdir()
+    shutil.copytree(folder / names[0], tmp_path / "store" / "other")
+    for name in ("link_b", "link_a"):
+        (folder / name).symlink_to(tmp_path / "store" / "other")
+    assert [path.name for path in material_folders(folder)] == ["link_a", *names]
+    plan = recipe(folder, None, 32, 0, 0.5)
+    assert not {path.resolve() for path in plan.train} & {path.resolve() for path in plan.validation}
