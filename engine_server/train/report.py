@@ -39,9 +39,12 @@ class Report:
             raise ConfigError(
                 "TensorBoard is not installed: pip install tensorboard, or set tensorboard = false."
             ) from error
+        folder = Path(self.config.output) / "tensorboard"
+        for curves in folder.glob("events.out.tfevents.*") if not step else ():
+            curves.unlink()  # of a run before this one, which begins anew
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return SummaryWriter(str(Path(self.config.output) / "tensorboard"), purge_step=step + 1 if step else None)
+            return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def _bar(self, step: int) -> Any:
         from tqdm import tqdm

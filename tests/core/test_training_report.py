@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Protects what a run shows: losses and pictures in TensorBoard, a log that survives cuts, a bar on a terminal."""
 
+import dataclasses
 import json
 import os
 import pty
@@ -71,6 +72,17 @@ def test_what_was_told_after_the_last_save_is_told_once(samples, base, tmp_path)
     assert [e.step for e in events(tmp_path).Scalars("loss/train")] == list(range(1, 151))
     steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert steps == [50, 100, 150]
+
+
+def test_a_run_that_begins_anew_has_the_curves_of_none_before(samples, base, tmp_path):
+    config = team_config(samples, base, tmp_path, steps=4, tensorboard=True, samples=0)
+    train(config)
+    (tmp_path / "tensorboard" / "notes.txt").write_text("kept")
+    train(dataclasses.replace(config, steps=2, resume=False))
+    assert [e.step for e in events(tmp_path).Scalars("loss/train")] == [1, 2]
+    assert (tmp_path / "tensorboard" / "notes.txt").exists()
+    train(dataclasses.replace(config, steps=3))
+    assert [e.step for e in events(tmp_path).Scalars("loss/train")] == [1, 2, 3]
 
 
 def test_the_adapter_is_there_in_the_public_format_at_every_save(samples, base, tmp_path):
