@@ -15,7 +15,7 @@ from ..evaluate import creating, mending, naive, report, shading, sheet
 from ..evaluate.errors import DataError
 from ..evaluate.lpips import Lpips
 from ..evaluate.runner import Evaluation, Expert, Team, evaluate
-from ..evaluate.samples import EXPECTED, Case, Sample, case_keys, find_samples
+from ..evaluate.samples import EXPECTED, Case, Sample, case_keys, find_samples, left_out
 from ..teamwork import TeamError, load_team
 
 SHEET_ROWS = 8
@@ -87,11 +87,25 @@ def _numbers(text: str) -> tuple[int, ...]:
 def main(args: argparse.Namespace) -> int:
     """Runs the command; 0 when the tables were printed, 2 after a sentence on what to mend."""
     try:
+        _check(args)
         _run(args, find_samples(args.data)[: args.limit or None])
     except (DataError, TeamError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises DataError for options of which one would do nothing beside the others."""
+    other = "--holes" if args.holes else "--synthesis" if args.synthesis else ""
+    if args.holes and args.synthesis:
+        raise DataError("--holes and --synthesis measure different things; give one of them.")
+    if args.held_out and not args.synthesis:
+        raise DataError("--held-out is for comparison with --synthesis; give that, too, or leave it out.")
+    if other and args.lpips:
+        raise DataError(f"--lpips does nothing with {other}; leave it out.")
+    if other and len(args.steps) > 1:
+        raise DataError(f"--steps takes one number with {other}; run it once for each.")
 
 
 def _run(args: argparse.Namespace, samples: list[Sample]) -> None:
@@ -117,7 +131,7 @@ def _mend(args: argparse.Namespace, samples: list[Sample]) -> None:
 
     settings = {"steps": args.steps[-1], "seed": args.seed, "size": args.size}
     found = mending.evaluate_mending(_team(args, "inpaint"), samples, **settings, on_case=on_case)
-    print(mending.table(found))
+    print(_noted(args, mending.table(found)))
     _write(args, lambda: {"settings": _settings(args), "samples": found.cases}, rows)
 
 
@@ -132,8 +146,13 @@ def _create(args: argparse.Namespace, samples: list[Sample]) -> None:
     held = find_samples(args.held_out) if args.held_out else []
     settings = {"count": args.synthesis, "steps": args.steps[-1], "seed": args.seed, "size": args.size}
     found = creating.evaluate_creation(_team(args, "synthesize"), samples, held, **settings, on_case=on_case)
-    print(creating.table(found))
+    print(_noted(args, creating.table(found)))
     _write(args, lambda: {"settings": _settings(args), "surfaces": found.cases}, rows, ("four tiles", "made", "nearest"))
+
+
+def _noted(args: argparse.Namespace, table: str) -> str:
+    """A table with a note below where pictures in the folder are not read."""
+    return "\n\n".join([table, *(f"note: {note}" for note in left_out(args.data))])
 
 
 class Evaluator:
@@ -142,7 +161,7 @@ class Evaluator:
     def __init__(self, args: argparse.Namespace, samples: list[Sample]) -> None:
         self.args, self.samples = args, samples
         self.lpips = Lpips() if args.lpips else None
-        self.notes: list[str] = []
+        self.notes = left_out(args.data)
         self.means, self.team = self._means(naive.MEANS_FILE), _team(args)
         self.experts = self._experts()
         self.shader = self._shader()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..channels import CHANNELS, DISPLAY, NORMALS
+from ..channels import CHANNELS, DISPLAY, NORMALS, normalise
 from . import pngs
 from .errors import DataError
 
@@ -24,6 +24,7 @@ MAPS = (
     *("albedo", "diffuse", "specular", "roughness", "metalness", "normals", "height", "depth"),
     *("shading", "diffuseshading", "inverseshading", "residual"),
 )
+OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy", ".exr", ".tif", ".tiff", ".webp")
 EXPECTED = (
     "expected folders that hold flash.png, env.png or image.png beside albedo.png, normals.png, roughness.png, "
     "metalness.png (any of them; values 0..1, normals OpenGL)"
@@ -67,17 +68,32 @@ def find_samples(folder: Path) -> list[Sample]:
     return usable
 
 
-def _places(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Folders with a photo, by name. Links are followed, but not back into a folder that they are in."""
+def _places(folder: Path) -> Iterator[Path]:
+    """Folders with a photo, by name."""
+    for place, entries in _folders(folder):
+        if any(entry.suffix == ".png" and entry.stem in PHOTOS for entry in entries):
+            yield place
+
+
+def _folders(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[tuple[Path, list[Path]]]:
+    """A folder and all below with what is in each. Links are followed, but not back into a folder that they are in."""
     real = folder.resolve()
     if real in above:
         return
     entries = visible(folder)
-    if any(entry.suffix == ".png" and entry.stem in PHOTOS for entry in entries):
-        yield folder
+    yield folder, entries
     for entry in entries:
         if entry.is_dir():
-            yield from _places(entry, above | {real})
+            yield from _folders(entry, above | {real})
+
+
+def left_out(folder: Path) -> list[str]:
+    """A note on pictures of photos and maps that are not called .png and so not read, if there are such."""
+    words = {*PHOTOS, *MAPS, "noisy"}
+    found = [e for _, entries in _folders(folder) for e in entries if e.stem in words and e.suffix != ".png" and e.is_file()]
+    others = [e for e in found if e.suffix.lower() in OTHER_SUFFIXES and not e.with_suffix(".png").exists()]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return [f"only .png is read: {others[0].relative_to(folder)}{more} left out"] if others else []
 
 
 def visible(folder: Path) -> list[Path]:
@@ -138,10 +154,19 @@ def reduce(values: np.ndarray, name: str, size: int) -> np.ndarray:
         return values
     scale = size / max(height, width)
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
-    encoding = CHANNELS[name].encoding
+    return resized(values, name, target)
+
+
+def resized(values: np.ndarray, name: str, target: tuple[int, int]) -> np.ndarray:
+    """Model-encoded H x W x 3 of a channel, or of any other picture, to (width, height).
+
+    Colour is averaged in linear light, normals as vectors, which are brought to unit length again: a mean of several is shorter.
+    """
+    encoding = CHANNELS[name].encoding if name in CHANNELS else None
     if encoding not in (DISPLAY, NORMALS):
         return resize(values, target)
-    return encoding.encode(resize(encoding.decode(values), target)).astype(np.float32)
+    mean = resize(encoding.decode(values), target)
+    return encoding.encode(normalise(mean) if encoding is NORMALS else mean).astype(np.float32)
 
 
 def resize(values: np.ndarray, target: tuple[int, int]) -> np.ndarray:

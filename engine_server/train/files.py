@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..channels import CHANNELS, DISPLAY, NORMALS
 from ..evaluate.errors import DataError
 from ..evaluate.pngs import read, size_of
-from ..evaluate.samples import resize, visible
+from ..evaluate.samples import resized, visible
 from ..teamwork.config import RequestError
 from ..teamwork.pictures import as_picture
 from .config import DataSet
@@ -136,11 +135,4 @@ def load_picture(path: Path, channel: str, side: int = 0) -> np.ndarray:
     except (DataError, RequestError, ValueError, OSError, EOFError) as error:
         raise ConfigError(f"{path} cannot be read ({error}).") from error
     width, height = after((values.shape[1], values.shape[0]), side)
-    return values if values.shape[:2] == (height, width) else _reduced(values, channel, (width, height))
-
-
-def _reduced(values: np.ndarray, channel: str, size: tuple[int, int]) -> np.ndarray:
-    encoding = CHANNELS[channel].encoding if channel in CHANNELS else None
-    if encoding not in (DISPLAY, NORMALS):
-        return resize(values, size)
-    return encoding.encode(resize(encoding.decode(values), size)).astype(np.float32)
+    return values if values.shape[:2] == (height, width) else resized(values, channel, (width, height))

@@ -12,7 +12,8 @@ from PIL import Image
 from engine_server.commands import evaluate as command
 from engine_server.evaluate import pngs
 from engine_server.evaluate.errors import DataError
-from engine_server.evaluate.samples import find_samples, load_case
+from engine_server.evaluate.samples import find_samples, left_out, load_case
+from engine_server.train.files import load_picture
 
 
 def _png16(path, values):
@@ -98,6 +99,39 @@ def test_large_pictures_are_reduced_in_linear_light_and_small_ones_kept(write, t
         assert load_case(sample, "flash", size).photo.shape == (32, 64, 3)
 
 
+def leaning() -> np.ndarray:
+    """Normals that lean to the left and to the right in turn, by 53 degrees, 8 x 16 x 3 in bytes."""
+    normals = np.zeros((8, 16, 3), np.float32) + np.float32([0.8, 0.0, 0.6])
+    normals[:, ::2, 0] = -0.8
+    return np.rint((normals * 0.5 + 0.5) * 255).astype(np.uint8)
+
+
+def test_reduced_normals_are_of_unit_length(write, tmp_path):
+    write.sample(tmp_path, size=(16, 8))
+    Image.fromarray(leaning()).save(tmp_path / "normals.png")
+    for picture in (load_case(find_samples(tmp_path)[0], "flash", 8).truth["normals"], load_picture(tmp_path / "normals.png", "normals", 4)):
+        assert picture.shape == (4, 8, 3)
+        np.testing.assert_allclose(np.linalg.norm(picture * 2 - 1, axis=-1), 1.0, atol=1e-3)
+
+
+def test_what_is_not_read_is_said(write, tmp_path, capsys):
+    write.sample(tmp_path / "stone")
+    write.sample(tmp_path / "wood")
+    assert left_out(tmp_path) == []
+    Image.open(tmp_path / "stone" / "albedo.png").save(tmp_path / "stone" / "albedo.jpg")
+    (tmp_path / "notes.jpg").write_bytes(b"")
+    assert left_out(tmp_path) == []  # that albedo is there as .png, too
+    (tmp_path / "stone" / "albedo.png").unlink()
+    assert left_out(tmp_path) == ["only .png is read: stone/albedo.jpg left out"]
+    np.save(tmp_path / "wood" / "depth.npy", np.zeros((12, 16), np.float32))
+    (tmp_path / "wood" / "again").symlink_to(tmp_path)
+    assert left_out(tmp_path) == ["only .png is read: stone/albedo.jpg and 1 more left out"]
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.main(parser.parse_args(["--data", str(tmp_path), "--size", "16"])) == 0
+    assert "note: only .png is read: stone/albedo.jpg and 1 more left out" in capsys.readouterr().out
+
+
 # What is refused
 
 
@@ -175,3 +209,23 @@ def test_a_wrong_number_is_refused_by_the_parser(option, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--data", "x", *option])
     assert "not a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--held-out", "x"], "--held-out is for comparison with --synthesis"),
+        (["--holes", "--synthesis", "2"], "give one of them"),
+        (["--holes", "--lpips"], "--lpips does nothing with --holes"),
+        (["--synthesis", "2", "--lpips"], "--lpips does nothing with --synthesis"),
+        (["--holes", "--steps", "1,2"], "--steps takes one number with --holes"),
+        (["--synthesis", "2", "--steps", "1,2"], "--steps takes one number with --synthesis"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(write, tmp_path, capsys, options, words):
+    write.sample(tmp_path)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.main(parser.parse_args(["--data", str(tmp_path), *options])) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.out == "" and len(captured.err.strip().splitlines()) == 1
