@@ -94,6 +94,19 @@ ONE_OF = {
 """The values that some keys can have."""
 
 
+PICTURES_ONLY = tuple(f.name for f in dataclasses.fields(DataSet) if f.name not in ("folder", "weight", "limit"))
+IGNORED = {
+    "vae": ("base", "weights", "checkpointing", "validation"),
+    "base": ("weights", "checkpointing", "validation"),
+    "estimate": ("weights", "checkpointing", "validation"),
+    "unison": ("weights", "checkpointing", "validation"),
+    "joint": ("weights", "checkpointing", "compile", "data", "validation"),
+}
+"""What each stage does nothing with."""
+IGNORED_OF_DATA = {"vae": PICTURES_ONLY, "base": PICTURES_ONLY}
+"""The same of its data sets. `limit` stands in the autoencoder's published recipe, so it is let pass."""
+
+
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
     """Read `path` (TOML) into a `TrainConfig`; `overrides` that are not None replace keys.
 
@@ -174,7 +187,25 @@ def checked(config: TrainConfig) -> TrainConfig:
         raise ConfigError('weights are "bfloat16" but precision is "float32"; a coarser base needs precision = "bfloat16".')
     if config.compile and config.stage == "vae":
         raise ConfigError("compile is for the network of a base, and the stage vae trains an autoencoder; leave it out.")
+    _check_effect(config)
     return _checked_data(config)
+
+
+def _check_effect(config: TrainConfig) -> None:
+    """Raises `ConfigError` for an option that is set and does nothing: whoever sets it expects something of it."""
+    for name in _set_otherwise(config, IGNORED.get(config.stage, ())):
+        title = f"[[{name}]]" if name in ("data", "validation") else name
+        raise ConfigError(f"{title} does nothing in the stage {config.stage}; leave it out.")
+    for data in config.data:
+        for name in _set_otherwise(data, IGNORED_OF_DATA.get(config.stage, ())):
+            raise ConfigError(f"The data set {data.folder}: {name} does nothing in the stage {config.stage}; leave it out.")
+
+
+def _set_otherwise(config: TrainConfig | DataSet, names: tuple[str, ...]) -> list[str]:
+    """Those of the names that have another value than if they were not set."""
+    kinds = {f.name: f for f in dataclasses.fields(config)}
+    usual = {n: kinds[n].default_factory() if kinds[n].default is dataclasses.MISSING else kinds[n].default for n in names}
+    return [name for name, value in usual.items() if getattr(config, name) != value]
 
 
 def _checked_data(config: TrainConfig) -> TrainConfig:

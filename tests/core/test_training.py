@@ -178,3 +178,35 @@ def test_a_wrong_configuration_is_one_sentence(tmp_path, text, words):
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_config(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "words"),
+    [
+        ("vae", 'base = "x"', "base does nothing in the stage vae; leave it out"),
+        ("vae", 'weights = "float32"', "weights does nothing in the stage vae"),
+        ("base", "checkpointing = true", "checkpointing does nothing in the stage base"),
+        ("estimate", 'weights = "bfloat16"', "weights does nothing in the stage estimate"),
+        ("unison", "[[validation]]\nfolder = 'y'", r"\[\[validation\]\] does nothing in the stage unison"),
+        ("joint", "compile = true", "compile does nothing in the stage joint"),
+        ("joint", "", r"\[\[data\]\] does nothing in the stage joint"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path, stage, text, words):
+    (tmp_path / "c.toml").write_text(f"stage = '{stage}'\noutput = 'x'\n{text}\n[[data]]\nfolder = 'x'")
+    with pytest.raises(ConfigError, match=words):
+        load_config(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize("name", ["rename = {a = 'b'}", "given = ['a']", "wanted = ['a']", "mask = 'a'", "side = 2", "mirror = true"])
+def test_of_a_set_of_plain_pictures_folder_and_weight_count(tmp_path, name):
+    (tmp_path / "c.toml").write_text(f"stage = 'vae'\noutput = 'x'\n[[data]]\nfolder = 'x'\nweight = 2\n{name}")
+    with pytest.raises(ConfigError, match=f"The data set x: {name.split()[0]} does nothing in the stage vae; leave it out"):
+        load_config(tmp_path / "c.toml")
+
+
+def test_an_option_at_its_default_passes_in_every_stage(tmp_path):
+    text = "output = 'x'\ncheckpointing = false\nweights = ''\n"
+    for stage in ("vae", "base", "estimate", "unison", "team"):
+        (tmp_path / "c.toml").write_text(f"stage = '{stage}'\n{text}[[data]]\nfolder = 'x'\nmirror = false\ngiven = []")
+        assert load_config(tmp_path / "c.toml").stage == stage
