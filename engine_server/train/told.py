@@ -58,6 +58,8 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
     known = {name: value for name, value in now.items() if name in before}
     was, is_now = dict(_flat(before)), dict(_flat(known))
     differing = [n for n in dict.fromkeys([*is_now, *was]) if was.get(n) != is_now.get(n)]
+    only_once = {n.removesuffix("folder") for n in differing if n.endswith(".folder") and not (n in was and n in is_now)}
+    differing = [n for n in differing if n.endswith(".folder") or not n.startswith(tuple(only_once))]  # of a new set, just where it is
     told = [f"{name} was {was[name]}" if name in was else f"{name} was not set" for name in differing]
     return f" (set otherwise: {', '.join(told)})" if told else ""
 

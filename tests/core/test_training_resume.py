@@ -18,7 +18,7 @@ from engine_server.train.errors import ConfigError, SaveError
 from engine_server.train.loop import STATE, Trainer
 from engine_server.train.state import read_state, write_state
 from engine_server.train.team import stage_for
-from engine_server.train.told import PARTS, another, settings_of
+from engine_server.train.told import PARTS, another, changes, settings_of
 
 from .tiny import tiny_base
 from .training import flow_unet, start, team_config, train, write_config, write_samples
@@ -244,6 +244,9 @@ def test_changed_options_and_data_are_said_and_states_without_them_go_on(samples
     said = []
     Trainer(further, stage_for(further), said.append).run()
     assert said[0] == "resumed at step 1 (set otherwise: steps was 1, options.keep was not set, data.1.weight was 1.0)"
+    more = settings_of(dataclasses.replace(further, data=(*data, DataSet("more"))))
+    assert changes(settings_of(further), more) == " (set otherwise: data.2.folder was not set)"
+    assert changes(more, settings_of(further)) == " (set otherwise: data.2.folder was more)"
     state = read_state(tmp_path / STATE)
     write_state(tmp_path / STATE, dataclasses.replace(state, settings={k: v for k, v in state.settings.items() if k not in PARTS}))
     assert train(dataclasses.replace(further, steps=3)).step == 3
