@@ -13,8 +13,6 @@ from .errors import DataError
 
 NANO = BUNDLED / "nano"
 MEANS_FILE, SCENE_MEANS_FILE = "naive_means.json", "naive_means_scenes.json"
-NOT_MEASURED = {"inverseshading": np.float32(0.5)}
-"""What stands in for means that the bundled team's files do not have: a shading of 1, as in its published tables."""
 TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO = "training mean", "photo itself", "flat", "all zero"
 PLAIN_DIFFUSE = "plain diffuse"
 ANSWERS = (TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO, PLAIN_DIFFUSE)
@@ -38,8 +36,7 @@ def read_means(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
         return {}, f"no {path.name} in {path.parent.name or path.parent}: the training means are not known, and left out"
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        usual = NOT_MEASURED if path.parent.resolve() == NANO.resolve() else {}
-        return usual | {name: _mean(name, value) for name, value in stored.items()}, None
+        return {name: _mean(name, value) for name, value in stored.items()}, None
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(
             f'{path} is unusable ({error}); expected {{"albedo": [r, g, b], "roughness": x, "metalness": x}} in 0..1.'
