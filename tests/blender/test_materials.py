@@ -165,7 +165,7 @@ def test_without_its_parts_there_is_no_group(scene, random):
     assert compositing.recompose_group("whole", made) is None and not bpy.data.node_groups
 
 
-def linked(scene, tmp_path, slots: int):
+def mesh_of_another_file(tmp_path, slots: int):
     """An object of this file whose mesh is linked from another one, where it has so many slots."""
     thing = plane()
     for number in range(slots):
@@ -179,7 +179,7 @@ def linked(scene, tmp_path, slots: int):
 
 
 def test_a_linked_mesh_gets_the_material_in_a_slot_of_the_object(scene, tmp_path):
-    thing = linked(scene, tmp_path, slots=1)
+    thing = mesh_of_another_file(tmp_path, slots=1)
     assert materials.apply_to(thing, principled("mine"))
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "mine.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "mine.blend"))
@@ -187,5 +187,5 @@ def test_a_linked_mesh_gets_the_material_in_a_slot_of_the_object(scene, tmp_path
 
 
 def test_a_linked_mesh_without_slots_takes_no_material(scene, tmp_path):
-    thing = linked(scene, tmp_path, slots=0)
+    thing = mesh_of_another_file(tmp_path, slots=0)
     assert not materials.apply_to(thing, principled("mine")) and not thing.data.materials
