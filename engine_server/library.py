@@ -244,7 +244,8 @@ def locate(name: str, task: str = "", extra: Sequence[Path] = ()) -> Located:
 def located(folder: Path, task: str) -> Located:
     """What a team in a folder is loaded from, for a task. Raises `Unavailable` if it is damaged."""
     try:
-        return Located(str(folder), adapter_for(str(folder), task))
+        file = adapter_for(str(folder), task)
+        return Located(str(folder), str(folder / file) if file else None)
     except ModelError as error:
         raise Unavailable("bad-request", str(error)) from error
 
@@ -261,7 +262,7 @@ def _here(name: str, known: dict[str, Entry]) -> Entry:
 
 def _adapter_of(first: Entry, name: str, known: dict[str, Entry]) -> str:
     if first.kind == TEAM and (first.path / name).is_file() and Path(name).name == name:
-        return name
+        return str(first.path / name)
     second = _here(name, known)
     if second.kind != ADAPTER:
         raise Unavailable("unknown-model", f"{name} is a {second.kind}, not an adapter for {first.name}.")

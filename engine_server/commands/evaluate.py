@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = f"Scores a team beside naive answers; {EXPECTED}."
     parser.add_argument("--team", default="nano", help="a team's name (default: nano, the bundled one), or a base")
     parser.add_argument(
-        "--adapter", type=Path, metavar="FILE", help="a Teamwork checkpoint for the base that --team names"
+        "--adapter", metavar="FILE", help="a Teamwork checkpoint for the base that --team names, or one of that team by its name"
     )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="one sample, a folder of samples, or nested folders"
@@ -211,7 +211,8 @@ class Evaluator:
 
 def _team(args: argparse.Namespace, task: str = "") -> Team:
     """The team that --team and --adapter name; without an adapter the one that a bundled team has for a task."""
-    adapter = args.adapter or (models.adapter_for(args.team, task) if task else None)
+    file = models.adapter_for(args.team, task) if task and not args.adapter else None
+    adapter = naive.folder_of(args.team) / file if file else args.adapter
     return load_team(args.team, adapter, device=args.device)
 
 

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.description = "Runs a team on pictures in the model's encoding and writes each requested channel as a PNG."
     parser.add_argument("--base", default="nano", help="a model by its name, a diffusers folder or a hub name (default: nano)")
-    parser.add_argument("--adapter", type=Path, metavar="FILE", help="a Teamwork checkpoint for the base")
+    parser.add_argument("--adapter", metavar="FILE", help="a Teamwork checkpoint for the base, or one of a team by its name")
     parser.add_argument(
         "--image", action="append", default=[], metavar="CHANNEL=FILE", help="a given channel; once for each (PNG, JPEG)"
     )
@@ -81,7 +81,7 @@ def _chosen(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names}
 
 
-def _located(base: str, adapter: Path | None) -> tuple[str, str | Path | None]:
+def _located(base: str, adapter: str | None) -> tuple[str, str | Path | None]:
     """What to load: models by name, wherever they are; anything else as it was given."""
     from ..library import entries, locate
 

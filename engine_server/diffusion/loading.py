@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..teamwork.adapters import own_adapter
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint
 from ..teamwork.config import CheckpointError, TeamConfig, TeamError
 from ..teamwork.team import Team
@@ -44,7 +45,8 @@ def load_team(
     """Load a team: a bundled one by its name, a team's folder, or a base (folder or hub name) with an adapter file.
 
     A team's folder holds `base/`, `team.safetensors`, `team.json` and perhaps more adapters, which `adapter` names by their
-    file, and more bases, where team.json says which adapter is for which. `dtype` is float32, bfloat16 or float16. `options`
+    file, and more bases, where team.json says which adapter is for which. A path with a folder part, `./team.safetensors`,
+    is a file of the user's for the team's base. `dtype` is float32, bfloat16 or float16. `options`
     are those of `load_base`. Raises `TeamError` (a ValueError) with a sentence that says what is wrong.
     """
     precision = getattr(torch, dtype, None)
@@ -85,10 +87,10 @@ def _check_device(device: str) -> None:
 def _resolved(base: str, adapter: str | Path | None) -> tuple[str | Path, str | Path, dict]:
     """The base, the adapter's file and the settings that `load_team` was asked for."""
     folder = next((f for f in (Path(base), BUNDLED / base) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
-    inside = folder / (adapter or TEAM_FILE) if folder else None
-    if inside and inside.is_file():
+    if folder:
+        file = (own_adapter(folder, adapter) or Path(adapter)) if adapter else folder / TEAM_FILE
         settings = _settings(folder / "team.json")
-        return folder / settings.get("bases", {}).get(inside.name, "base"), inside, settings
+        return folder / settings.get("bases", {}).get(file.name, "base"), file, settings
     if adapter is None:
         names = ", ".join(bundled_teams()) or "none"
         raise TeamError(f"There is no bundled team {base!r} (there are: {names}); for another base give adapter=, too.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..models import BUNDLED, TEAM_FILE
+from ..teamwork.adapters import own_adapter
 from .errors import DataError
 
 NANO = BUNDLED / "nano"
@@ -18,12 +19,15 @@ PLAIN_DIFFUSE = "plain diffuse"
 ANSWERS = (TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO, PLAIN_DIFFUSE)
 
 
-def folder_of(team: str, adapter: Path | None = None) -> Path:
-    """Where a team lies, whose base and adapter are so called: the folder of a team, else that of the adapter's file."""
+def folder_of(team: str, adapter: str | Path | None = None) -> Path:
+    """Where a team lies, whose base and adapter are so called: the folder of a team, else that of the adapter's file.
+
+    Raises `TeamError` for an adapter's bare name that the team and the working folder both have.
+    """
     folder = next((f for f in (Path(team), BUNDLED / team) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
-    if folder and (adapter is None or (folder / adapter).is_file()):
+    if folder and (adapter is None or own_adapter(folder, adapter)):
         return folder
-    return adapter.parent if adapter else Path(team)
+    return Path(adapter).parent if adapter else Path(team)
 
 
 def read_means(path: Path) -> tuple[dict[str, np.ndarray], str | None]:

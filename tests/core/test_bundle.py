@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 
 from engine_server.diffusion.loading import load_base, load_team
+from engine_server.library import located
 from engine_server.models import team_info
 from engine_server.teamwork.checkpoint import read_checkpoint, save_checkpoint, write_checkpoint
 from engine_server.teamwork.config import TeamConfig, TeamError
@@ -116,3 +117,23 @@ def test_a_folder_may_hold_a_shrunk_adapter_and_tasks_that_start_from_noise(part
     assert list(alone) == ["normals"] and np.allclose(alone["normals"], both["normals"], atol=1e-5)
     team.always = ()
     assert not np.allclose(team.run(photo, "normals", steps=2, seed=1)["normals"], both["normals"], atol=1e-5)
+
+
+def test_an_adapter_given_with_a_folder_part_is_the_users_own_and_a_bare_name_the_teams(parts, tmp_path, monkeypatch):
+    bases, trained_in = parts
+    facts = {"adapters": {"decompose": "scenes.safetensors"}, "bases": {"scenes.safetensors": "scenes_base"}}
+    folder, here = tmp_path / "both", tmp_path / "here"
+    bundle(bases, trained_in, folder, facts)
+    trained(here, bases["base"], "SD2", ("roughness.out",))
+    monkeypatch.chdir(here)
+    own = ("image.in", "roughness.out")
+    assert load_team(folder, "./team.safetensors").teammates == own == load_team(folder, here / "team.safetensors").teammates
+    assert load_team("../both", "../both/scenes.safetensors").teammates == load_team(folder, "scenes.safetensors").teammates != own
+    with pytest.raises(TeamError, match=r"team\.safetensors is a file here and one of the team in .*: write \./team\.safetensors for"):
+        load_team(folder, "team.safetensors")
+    (here / "team.safetensors").rename(here / "mine.safetensors")
+    assert load_team(folder, "mine.safetensors").teammates == own != load_team(folder, "team.safetensors").teammates
+    with pytest.raises(TeamError, match=r"none\.safetensors"):
+        load_team(folder, "none.safetensors")
+    (here / "scenes.safetensors").write_bytes(b"")  # what lies in the working folder does not disturb a team's own tasks
+    assert located(folder, "decompose").adapter == str(folder / "scenes.safetensors")

@@ -114,3 +114,5 @@ def test_the_bundled_team_has_its_own_means_and_a_folder_those_in_it(tmp_path):
     assert note is None and {"albedo", "roughness", "metalness", "depth", "diffuseshading", "inverseshading"} == set(means)
     assert naive.folder_of("nano", Path("scenes.safetensors")) == naive.folder_of("nano") == naive.BUNDLED / "nano"
     assert naive.folder_of("someone/base", tmp_path / "run" / "team.safetensors") == tmp_path / "run"
+    (tmp_path / "scenes.safetensors").touch()
+    assert naive.folder_of("nano", tmp_path / "scenes.safetensors") == tmp_path

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which file an adapter's name or path means: one of the team's own, or the user's. No torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .config import TeamError
+
+
+def own_adapter(folder: Path, adapter: str | Path) -> Path | None:
+    """The file of a team's folder that `adapter` means; None where that is a file elsewhere.
+
+    A bare name is looked up in the team first, a name with a folder part is the user's path. Raises `TeamError` for a bare name
+    that the team and the working folder both have. `Path` drops a leading "./", so that this only counts in a text.
+    """
+    users, inside = Path(adapter), folder / adapter
+    bare = os.path.basename(adapter) == str(adapter)
+    if users.is_file() and not (inside.is_file() and users.samefile(inside)):
+        if not (bare and inside.is_file()):
+            return None
+        raise TeamError(
+            f"{adapter} is a file here and one of the team in {folder}: write {os.path.join('.', adapter)} for the one here, "
+            f"{inside} for the team's."
+        )
+    if users.is_file():
+        return folder / users.name if users.parent.resolve() == folder.resolve() else None
+    return inside if inside.is_file() else None
