@@ -208,7 +208,7 @@ def _require_clients(address: str, ring: KeyRing) -> None:
     if not is_loopback(address) and not set(ring.listed()) - {OWN_CLIENT}:
         raise WireError(
             f"Other computers can reach {address}, but no key of a client there is listed: print one with `keys show client`"
-            " on the other computer, list it here with `keys add NAME KEY`, and start again; or listen at 127.0.0.1."
+            " on the other computer, list it here with `keys add NAME 'KEY'`, in quotes, and start again; or listen at 127.0.0.1."
         )
 
 

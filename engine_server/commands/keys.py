@@ -12,10 +12,11 @@ from blender_addon.wire import CredentialsError, KeyRing, WireError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    parser.epilog = "Keys hold characters that a shell takes for its own, such as & and $: write keys add anna 'KEY'."
     actions = "show prints this engine's public key, or with `client` the key of this user as a client of other engines"
     parser.add_argument("action", choices=("show", "list", "add", "remove"), help=actions)
     parser.add_argument("name", nargs="?", help="a client, for add and remove; engine (default) or client for show")
-    parser.add_argument("key", nargs="?", help="the client's public key, for add")
+    parser.add_argument("key", nargs="?", help="the client's public key, for add, in single quotes: 'KEY'")
     parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -63,7 +64,7 @@ def test_an_outside_address_without_keys_of_clients_is_refused(tmp_path, address
     Credentials.local(tmp_path)  # the user's own key does not count: it is on this computer
     ended = serve(tmp_path, address)
     assert ended.returncode == 2 and "no key of a client there is listed" in ended.stderr
-    assert "keys add NAME KEY" in ended.stderr and "Traceback" not in ended.stderr
+    assert "keys add NAME 'KEY'" in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_an_outside_address_is_served_to_the_listed_and_to_nobody_else(launch, tmp_path):
@@ -85,3 +86,15 @@ def test_an_outside_address_is_served_to_the_listed_and_to_nobody_else(launch, t
 )
 def test_addresses_of_this_computer_alone(text, own):
     assert is_loopback(full_address(text)) == own
+
+
+@pytest.mark.parametrize(("command", "shown"), [("keys", "keys add anna 'KEY'"), ("status", "--engine-key='KEY'")])
+def test_help_shows_keys_in_quotes(command, shown):
+    ended = subprocess.run([sys.executable, "-m", "engine_server", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown in " ".join(ended.stdout.split())
+
+
+def test_no_page_and_no_sentence_shows_a_key_without_quotes():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engine_server/**/*.py")]
+    for page in pages:
+        assert not re.search(r"keys add \w+ \w|--engine-key[= ]KEY", page.read_text("utf-8")), page
