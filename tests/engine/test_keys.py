@@ -98,3 +98,10 @@ def test_no_page_and_no_sentence_shows_a_key_without_quotes():
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engine_server/**/*.py")]
     for page in pages:
         assert not re.search(r"keys add \w+ \w|--engine-key[= ]KEY", page.read_text("utf-8")), page
+
+
+def test_the_page_lists_a_key_before_it_starts_the_service():
+    page, unit = ((ROOT / "docs" / name).read_text("utf-8") for name in ("DEPLOYMENT.md", "teamwork-engine.service"))
+    steps = ("useradd", "/var/lib/teamwork\n", "daemon-reload", "keys add anna 'KEY'", "systemctl enable --now")
+    assert (places := [page.index(step) for step in steps]) == sorted(places)
+    assert "LogsDirectory=teamwork" in unit and "/var/log/teamwork/" in page
