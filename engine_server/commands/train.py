@@ -46,6 +46,7 @@ def main(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     import torch
 
+    from ..train.base import require_base
     from ..train.config import load_config
     from ..train.ranks import Ranks
 
@@ -53,6 +54,7 @@ def _train(args: argparse.Namespace) -> int:
     config = load_config(args.config, **overrides)
     if config.threads:
         torch.set_num_threads(config.threads)
+    require_base(config.base if config.stage != "vae" else "", args.config)
     ranks = Ranks(config.device)
     say = (lambda line: print(line, flush=True)) if ranks.first else (lambda line: None)
     try:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import torch
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, UNet2DConditionModel
 
 from ..diffusion.base import Base, Prompt
+from ..diffusion.components import FAULTS, first_line
 from ..diffusion.loading import load_base
 from ..diffusion.prompts import FILE, write_prompt
 from ..diffusion.sd3 import SD3
@@ -30,7 +33,7 @@ def new_base(config: TrainConfig, shift: float = 1.0) -> Base:
     A configuration with `block_out_channels` is that of a UNet, any other that of an SD3 transformer.
     """
     torch.manual_seed(config.seed)
-    vae = AutoencoderDC.from_pretrained(config.base, subfolder="vae")
+    vae = _trained_vae(config.base)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
     if "block_out_channels" in config.network:
         prompt = Prompt(torch.zeros(1, 1, config.network["cross_attention_dim"]))
@@ -38,6 +41,36 @@ def new_base(config: TrainConfig, shift: float = 1.0) -> Base:
     pooled = torch.zeros(1, config.network["pooled_projection_dim"])
     prompt = Prompt(torch.zeros(1, 1, config.network["joint_attention_dim"]), pooled)
     return SD3(SD3Transformer2DModel.from_config(config.network), vae, scheduler, prompt)
+
+
+def _trained_vae(place: str) -> AutoencoderDC:
+    try:
+        return AutoencoderDC.from_pretrained(place, subfolder="vae")
+    except FAULTS as error:
+        hint = "train one with the stage vae, and name its output"
+        raise ConfigError(f"`base` is {place!r}, of which no autoencoder can be loaded ({first_line(error)}): {hint}.") from error
+
+
+def require_base(base: str, recipe: Path) -> None:
+    """Raise `ConfigError` where a recipe's `base` is a path, not a hub's name, and leads to no folder."""
+    if not base or Path(base).is_dir():
+        return
+    steps = sorted({*recipe.parent.glob("*.toml"), *recipe.absolute().parent.parent.glob("*.toml")})
+    before = next((step for step in steps if _leaves(step, base)), None)
+    local = "/" in base and Path(base).parent.is_dir()
+    if before is None and not local and re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", base):
+        return
+    how = f"train {before} first" if before else "first take the step before, which makes it"
+    raise ConfigError(f"There is no folder {base}, the `base` of {recipe}: {how}, or name a folder that is there.")
+
+
+def _leaves(recipe: Path, folder: str) -> bool:
+    """Is a folder the output of a recipe, or in it?"""
+    try:
+        output = tomllib.loads(recipe.read_text("utf-8")).get("output")
+    except (OSError, ValueError):
+        return False
+    return isinstance(output, str) and Path(folder).is_relative_to(output)
 
 
 def save_base(base: Base, folder: Path) -> None:

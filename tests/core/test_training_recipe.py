@@ -13,7 +13,8 @@ from prodigyopt import Prodigy
 
 from engine_server.__main__ import main
 from engine_server.teamwork import load_team
-from engine_server.train.config import TrainConfig, load_config
+from engine_server.train.base import require_base
+from engine_server.train.config import DataSet, TrainConfig, load_config
 from engine_server.train.errors import ConfigError
 from engine_server.train.loop import Trainer, cosine, make_optimizer
 from engine_server.train.options import TeamOptions, options_of
@@ -140,6 +141,36 @@ def test_a_wrong_value_is_one_sentence_of_the_command(samples, base, tmp_path, c
     assert len(said.strip().splitlines()) == 1 and not (tmp_path / "run" / "team.safetensors").exists()
 
 
+def test_a_base_that_is_not_there_names_the_step_before(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    recipe = next(path for path in RECIPES if path.parent.name == "cpu" and path.stem == "2_materials")
+    assert main(["train", str(recipe)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("There is no folder runs/nano/vae, the `base` of ") and said.count("\n") == 1
+    assert f"train {recipe.parents[1] / '1_vae.toml'} first" in said and "huggingface" not in said
+
+
+@pytest.mark.parametrize("place", ["./gone", "runs/gone", "a/b/gone", "stabilityai/stable-diffusion-2", "here"])
+def test_a_base_is_a_path_or_a_name_of_the_hub(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir(), (tmp_path / "here").mkdir()
+    if "gone" not in place:
+        require_base(place, tmp_path / "c.toml")
+        return
+    with pytest.raises(ConfigError, match="first take the step before, which makes it, or name a folder that is there"):
+        require_base(place, tmp_path / "c.toml")
+
+
+def test_a_base_without_an_autoencoder_is_one_sentence(samples, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    network = {"block_out_channels": [8, 16], "cross_attention_dim": 8}
+    config = team_config(samples, tmp_path / "empty", tmp_path / "run", stage="base", data=(DataSet(str(samples)),))
+    path = write_config(dataclasses.replace(config, network=network), tmp_path / "c.toml")
+    assert main(["train", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "of which no autoencoder can be loaded" in said and "with the stage vae" in said and said.count("\n") == 1
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_with_a_sentence(samples, base, tmp_path):
     config = team_config(samples, base, tmp_path, steps=3)
     stage = stage_for(config)
@@ -162,7 +193,6 @@ USUAL = {"network.rank": str(RANK), "network.profile": "the base's", "network.ba
 
 def _options():
     from engine_server.teamwork.config import TeamConfig
-    from engine_server.train.config import DataSet
     from engine_server.train.options import BaseOptions, EstimateOptions, JointOptions, UnisonOptions, VaeOptions
 
     kinds = {"": TrainConfig, "data.": DataSet, "network.": TeamConfig, "options.": TeamOptions}
