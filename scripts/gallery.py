@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -50,12 +51,29 @@ def gallery(made: Path, photo: Path) -> Image.Image:
     return sheet
 
 
-def main(made: str = "demo_output", out: str = "docs/gallery.jpg") -> None:
-    """Write the gallery of a demo's folder, run with the default photo."""
+def main(argv: list[str] | None = None) -> int:
+    """Write the gallery of a demo's folder, run with the default photo; 2 after a sentence on what to mend."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.gallery", description=__doc__.split("\n")[0])
+    parser.add_argument("made", nargs="?", type=Path, default=Path("demo_output"), help="the demo's folder (default: %(default)s)")
+    parser.add_argument("out", nargs="?", type=Path, default=Path("docs/gallery.jpg"), help="a JPEG file (default: %(default)s)")
+    options = parser.parse_args(argv)
+    if options.out.suffix.lower() not in (".jpg", ".jpeg"):
+        parser.error(f"{options.out} does not end in .jpg")
+    try:
+        _write(options.made, options.out)
+    except OSError as error:
+        print(f"gallery: {error.filename or error} cannot be used; run scripts/demo.py first, and name its folder.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _write(made: Path, out: Path) -> None:
     from .demo_job import default_photo
 
-    gallery(Path(made), default_photo()).save(out, quality=88)
+    with Image.open(made / "decomposition.png"):  # before the photo is fetched
+        pass
+    gallery(made, default_photo()).save(out, "JPEG", quality=88)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    sys.exit(main())

@@ -68,19 +68,41 @@ def with_block(card: str, name: str, text: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure what is given, and write the card."""
+    """Measure what is given, and write the card; 2 after a sentence on what to mend."""
     parser = argparse.ArgumentParser(prog="python -m scripts.model_card", description=__doc__.split("\n")[0])
     for name in SETS:
         parser.add_argument(f"--{name}", type=Path, help="a folder of samples; without it that block stays")
     parser.add_argument("--limit", type=int, default=80, help="so many samples of each folder at most (80)")
     parser.add_argument("--card", type=Path, default=NANO / "MODEL_CARD.md")
     options = parser.parse_args(argv)
-    card = with_block(options.card.read_text(encoding="utf-8"), "speed", speed())
+    try:
+        _measure(options)
+    except subprocess.CalledProcessError as error:
+        return _refuse(f"the samples in {error.cmd[5]} cannot be evaluated, as said above; the card stays as it was.")
+    except OSError as error:
+        return _refuse(f"{error.filename} cannot be used: {error.strerror}.")
+    except ValueError as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    print(f"model_card: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _measure(options: argparse.Namespace) -> None:
+    card = options.card.read_text(encoding="utf-8")
+    for name in SETS:
+        if (data := getattr(options, name)) and not data.is_dir():
+            raise ValueError(f"there is no folder {data}; --{name} names a folder of samples.")
+        for block in BLOCKS[name] if data else ():
+            with_block(card, block, "")
+    card = with_block(card, "speed", speed())
     for name in SETS:
         for block in BLOCKS[name] if (data := getattr(options, name)) else ():
             card = with_block(card, block, evaluated(block, data, options.card.parent / f"{block}.jpg", options.limit))
     options.card.write_text(card, encoding="utf-8")
-    return 0
 
 
 if __name__ == "__main__":

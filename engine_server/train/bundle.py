@@ -10,7 +10,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +24,14 @@ from ..evaluate.pngs import read
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, write_checkpoint
 from ..teamwork.shrink import cut_rank, in_eight_bits
 from .base import save_base
+from .errors import in_a_sentence, require_folder
 
+FOLDERS = {
+    "base": "the base, as training left it",
+    "team": "what training left of the usual adapter: the folder with its team.safetensors",
+    "data": "the samples that it was trained on, for the means of their maps",
+    "out": "folder for all of it, named as the team shall be",
+}
 OWN = {
     "turns": "average its answers over so many quarter turns",
     "shifts": "average them over so many small shifts",
@@ -71,9 +81,19 @@ def forget_places(base: Path) -> None:
         write_json(file, config)
 
 
-def pairs(entries: list[str]) -> list[tuple[str, str]]:
-    """Entries of the command line, NAME=VALUE each."""
-    return [tuple(entry.split("=")) for entry in entries]
+def parts(form: str, kind: Callable[[str], Any] = str) -> Callable[[str], tuple]:
+    """For argparse: what reads an entry of such a form, NAME=N or NAME=FOLDER=TASK,TASK, its last part as of that kind."""
+
+    def read_entry(text: str) -> tuple:
+        *first, last = text.split("=")
+        try:
+            if len(first) == form.count("=") and all((*first, last)):
+                return (*first, kind(last))
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}")
+
+    return read_entry
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -81,26 +101,50 @@ def write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    for name in ("base", "team", "data", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--scenes", type=Path, help="training scenes, for the means of their channels")
-    parser.add_argument("--also", action="append", default=[], metavar="NAME=FOLDER=TASK,TASK", help="a further adapter")
-    parser.add_argument("--other-base", action="append", default=[], metavar="NAME=FOLDER", help="a base that is that adapter's own")
-    parser.add_argument("--title", default="Teamwork nano")
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m engine_server.train.bundle", description=__doc__.split("\n")[0])
+    for name, meaning in FOLDERS.items():
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help=meaning)
+    parser.add_argument("--scenes", type=Path, metavar="DIR", help="training scenes, for the means of their channels")
+    _add_list(parser, "also", "NAME=FOLDER=TASK,TASK", "a further adapter")
+    _add_list(parser, "other-base", "NAME=FOLDER", "a base that is that adapter's own")
+    parser.add_argument("--title", default="Teamwork nano", help="what people read (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1, help="the default number of denoising steps")
     parser.add_argument("--zero-start", action="store_true", help="the team was trained to start from zero noise")
     parser.add_argument("--tile", action="store_true", help="larger pictures are made of tiles of the native size")
     for name, meaning in OWN.items():
-        parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME=N", help=f"of an adapter: {meaning}")
-    parser.add_argument("--detail", action="append", default=[], metavar="NAME=SHARE", help="of the photo's detail for an adapter's albedo")
-    parser.add_argument("--shrink", action="append", default=[], metavar="NAME=RANK", help="cut an adapter's rank, in eight bits")
-    parser.add_argument("--always", action="append", default=[], metavar="NAME=CHANNEL", help="what an adapter makes in every run")
-    parser.add_argument("--task", action="append", default=[], metavar="TASK=STEPS", help="a task that starts from noise, in so many steps")
-    args = parser.parse_args()
-    also = [entry.split("=") for entry in args.also]
+        _add_list(parser, name, "NAME=N", f"of an adapter: {meaning}", int)
+    _add_list(parser, "detail", "NAME=SHARE", "of the photo's detail for an adapter's albedo", float)
+    _add_list(parser, "shrink", "NAME=RANK", "cut an adapter's rank, in eight bits", int)
+    _add_list(parser, "always", "NAME=CHANNEL", "what an adapter makes in every run")
+    _add_list(parser, "task", "TASK=STEPS", "a task that starts from noise, in so many steps", int)
+    return parser
+
+
+def _add_list(parser: argparse.ArgumentParser, name: str, form: str, meaning: str, kind: Callable[[str], Any] = str) -> None:
+    parser.add_argument(f"--{name}", action="append", default=[], metavar=form, type=parts(form, kind), help=meaning)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; a mistake is one sentence on the error stream and 2."""
+    args = _arguments().parse_args(argv)
+    return in_a_sentence(lambda: _bundle(args))
+
+
+def _bundle(args: argparse.Namespace) -> None:
+    adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in args.also}
+    bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in args.other_base}
+    for folder in (*bases.values(), *adapters.values(), args.data, *([args.scenes] if args.scenes else [])):
+        require_folder(folder, "name those that training left, and the samples that it saw")
+    means = mean_maps(args.data), mean_maps(args.scenes) if args.scenes else {}
+    bundle(bases, adapters, args.out, _facts(args), dict(args.shrink))
+    write_json(args.out / "naive_means.json", means[0])
+    if args.scenes:
+        write_json(args.out / "naive_means_scenes.json", means[1])
+
+
+def _facts(args: argparse.Namespace) -> dict[str, Any]:
+    """What team.json says."""
     facts = {
         "title": args.title,
         "licence": "GPL-3.0-or-later",
@@ -108,24 +152,16 @@ def main() -> None:
         "default_steps": args.steps,
         "zero_start": args.zero_start,
         "tile": args.tile,
-        "adapters": {task: f"{name}.safetensors" for name, _, tasks in also for task in tasks.split(",")},
+        "adapters": {task: f"{name}.safetensors" for name, _, tasks in args.also for task in tasks.split(",")},
     }
-    for name in OWN:
-        name = name.replace("-", "_")
-        facts[name] = {f"{adapter}.safetensors": int(number) for adapter, number in pairs(getattr(args, name))}
-    facts["always"] = {f"{name}.safetensors": [channel] for name, channel in pairs(args.always)}
-    facts["detail"] = {f"{name}.safetensors": float(share) for name, share in pairs(args.detail)}
-    facts["tasks"] = {task: {"steps": int(steps), "zero_start": False} for task, steps in pairs(args.task)}
-    ranks = {name: int(rank) for name, rank in pairs(args.shrink)}
-    adapters = {"team": args.team} | {name: Path(folder) for name, folder, _ in also}
-    others = dict(pairs(args.other_base))
-    facts["bases"] = {f"{name}.safetensors": f"{name}_base" for name in others}
-    bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in others.items()}
-    bundle(bases, adapters, args.out, facts, ranks)
-    write_json(args.out / "naive_means.json", mean_maps(args.data))
-    if args.scenes:
-        write_json(args.out / "naive_means_scenes.json", mean_maps(args.scenes))
+    for name in (option.replace("-", "_") for option in OWN):
+        facts[name] = {f"{adapter}.safetensors": number for adapter, number in getattr(args, name)}
+    facts["always"] = {f"{name}.safetensors": [channel] for name, channel in args.always}
+    facts["detail"] = {f"{name}.safetensors": share for name, share in args.detail}
+    facts["tasks"] = {task: {"steps": steps, "zero_start": False} for task, steps in args.task}
+    facts["bases"] = {f"{name}.safetensors": f"{name}_base" for name, _ in args.other_base}
+    return facts
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

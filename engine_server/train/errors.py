@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..evaluate.errors import DataError
+from ..teamwork.config import TeamError
+
 
 class TrainError(ValueError):
     """A run cannot begin or go on; the message is one sentence that says what to mend.
@@ -19,3 +26,22 @@ class ConfigError(TrainError):
 
 class SaveError(TrainError):
     """A file cannot be written; the message names it, and what is still there."""
+
+
+def in_a_sentence(work: Callable[[], object]) -> int:
+    """Do what a command shall do; 0 when it is done, 2 after a sentence on the error stream that says what to mend."""
+    try:
+        work()
+    except (TrainError, TeamError, DataError) as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"{error.filename or 'A file'} cannot be used ({error.strerror or error}): name another, or make room.", file=sys.stderr)
+    else:
+        return 0
+    return 2
+
+
+def require_folder(folder: Path, what: str) -> None:
+    """Raise `ConfigError` where there is no such folder; `what` says what it is for."""
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}; {what}.")

@@ -49,7 +49,8 @@ def find_samples(data: DataSet, channels: Iterable[str], smallest: int = 1) -> l
     samples = [sample for folder in folders if (sample := _sample(folder, data, channels)).channels]
     samples = samples[: data.limit or None]
     if not samples:
-        raise ConfigError(f"The data folder {root} holds no <sample>/<channel>.png of {', '.join(sorted(channels))}.")
+        wanted = f" of {', '.join(sorted(channels))}" if channels else "; each sample is a folder of its pictures"
+        raise ConfigError(f"The data folder {root} holds no <sample>/<channel>.png{wanted}.")
     if data.mask and not any(sample.mask for sample in samples):
         raise ConfigError(f"No sample of {root} has the mask {data.mask}.png; name the file that they have, or leave mask out.")
     for sample in samples:
@@ -116,7 +117,9 @@ def file_size(path: Path) -> tuple[int, int]:
             shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
             return (shape[1], shape[0]) if len(shape) in (2, 3) else _no_picture(path, f"its shape is {shape}")
         return size_of(path)
-    except (DataError, ValueError, OSError, EOFError) as error:
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except (ValueError, OSError, EOFError) as error:
         return _no_picture(path, str(error))
 
 
@@ -132,7 +135,9 @@ def load_picture(path: Path, channel: str, side: int = 0) -> np.ndarray:
     try:
         values = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else read(path)
         values = as_picture(channel, values.astype(np.float32) if values.dtype == np.float64 else values)
-    except (DataError, RequestError, ValueError, OSError, EOFError) as error:
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except (RequestError, ValueError, OSError, EOFError) as error:
         raise ConfigError(f"{path} cannot be read ({error}).") from error
     width, height = after((values.shape[1], values.shape[0]), side)
     return values if values.shape[:2] == (height, width) else resized(values, channel, (width, height))

@@ -113,7 +113,8 @@ def save_blender_worlds(out: Path) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m engine_server.train.generate_panoramas")
+    about = "Writes the panoramas that Blender bundles (CC0) as .npy files, for the generator; needs the bpy module."
+    parser = argparse.ArgumentParser(prog="python -m engine_server.train.generate_panoramas", description=about)
     parser.add_argument("--out", type=Path, required=True, help="folder for the .npy files")
     print(f"{save_blender_worlds(parser.parse_args(argv).out)} panoramas written")
     return 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from ..teamwork.config import TeamConfig
 from ..teamwork.inject import adapters, attach, detach
 from ..teamwork.layers import Adapter
 from .base import save_base
-from .errors import ConfigError
+from .errors import ConfigError, in_a_sentence
 from .estimate import Teacher
 from .wide import WIDE, read_wide
 
@@ -44,7 +45,10 @@ def grafted(teacher: Teacher, further: tuple[str, ...] = (), layers: str = USUAL
     if "entry" in teacher.head:
         base.network.conv_in = base.network.conv_in.hub
     teammates = (*(f"{name}.in" for name in given), *(f"{name}.out" for name in teacher.wanted))
-    found = [name for name, _ in base.network.named_modules() if re.fullmatch(layers, name)] if layers else []
+    try:
+        found = [name for name, _ in base.network.named_modules() if re.fullmatch(layers, name)] if layers else []
+    except re.error as error:
+        raise ConfigError(f"{layers!r} is no regular expression for layers ({error}).") from error
     if layers and not found:
         raise ConfigError(f"No layer of the base matches {layers}.")
     return base, _team_of(base, teacher.head, teammates, 0, found, facts)
@@ -116,11 +120,13 @@ def _set_last(base: Base, head: dict[str, torch.Tensor], row: int, wanted: list[
 
 
 def _of_estimate(args: argparse.Namespace, facts: dict[str, str]) -> tuple[Base, TeamConfig]:
+    if not (args.estimate / WIDE).is_file():
+        raise ConfigError(f"{args.estimate} is not a result of the stage estimate: it has no {WIDE}.")
     return grafted(Teacher(args.estimate, "cpu"), tuple(filter(None, args.given.split(","))), args.layers, **facts)
 
 
-def main() -> None:
-    """The command line."""
+def main(argv: list[str] | None = None) -> int:
+    """The command line; a mistake is one sentence on the error stream and 2."""
     parser = argparse.ArgumentParser(prog="python -m engine_server.train.graft", description=__doc__.split("\n")[0])
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--estimate", type=Path, help="what the stage estimate left")
@@ -130,7 +136,11 @@ def main() -> None:
     parser.add_argument("--layers", default=USUAL, help="a regular expression: which layers have adapters besides the last")
     parser.add_argument("--title", default="", help="the checkpoint's title")
     parser.add_argument("--resolution", default="", help='such as "256x256"')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    return in_a_sentence(lambda: _graft(args))
+
+
+def _graft(args: argparse.Namespace) -> None:
     facts = {"title": args.title, "resolution": args.resolution}
     base, config = grafted_unison(args.unison, **facts) if args.unison else _of_estimate(args, facts)
     save_checkpoint(args.out / "team.safetensors", base.network, config, torch.float32)
@@ -139,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

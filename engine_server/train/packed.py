@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..whole import whole_file
-from .errors import ConfigError
+from .errors import ConfigError, in_a_sentence
 from .generate_camera import to_bytes
 
 Tensor = torch.Tensor
@@ -81,6 +81,8 @@ def pack_folder(data: Path, out: Path, each: int = EACH) -> int:
     from .config import DataSet
     from .files import SUFFIXES, find_samples, load_picture
 
+    if each < 1:
+        raise ConfigError(f"A pack of {each} samples cannot be; give 1 or more.")
     names = {path.stem for path in data.glob("*/*") if path.suffix.lower() in SUFFIXES}
     if "halfway" in names:
         raise ConfigError(f"{data} holds halfway, which exceeds 0..1 and cannot be stored in bytes; take it out, or train on the folder.")
@@ -103,12 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the packs")
     parser.add_argument("--each", type=int, default=EACH, help=f"samples in a pack ({EACH})")
     args = parser.parse_args(argv)
-    try:
-        print(f"{pack_folder(args.data, args.out, args.each)} samples packed into {args.out}")
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return in_a_sentence(lambda: print(f"{pack_folder(args.data, args.out, args.each)} samples packed into {args.out}"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ The folder is one that the stage takes as `base`: the network and, beside it, th
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from ..diffusion.base import Base
 from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import Checkpoint, read_checkpoint
 from .base import save_base
-from .errors import ConfigError
+from .errors import ConfigError, in_a_sentence, require_folder
 from .graft import FIRST, LAST
 from .wide import WIDE, save_wide
 
@@ -55,20 +56,28 @@ def _passes(down: Tensor, features: int) -> bool:
 
 def write(base: Base, checkpoint: Checkpoint, out: Path) -> None:
     """Leave base and wide layers in a folder, as the stage does."""
+    if not hasattr(base.network, "conv_out"):
+        raise ConfigError(f"The base {base.name} is no UNet, and so none that `graft` made a team of.")
     facts, weights = ungrafted(checkpoint, base.network.conv_out.in_channels)
     save_base(base, out)
     save_wide(out / WIDE, weights, facts)
 
 
-def main() -> None:
-    """The command line."""
+def main(argv: list[str] | None = None) -> int:
+    """The command line; a mistake is one sentence on the error stream and 2."""
     parser = argparse.ArgumentParser(prog="python -m engine_server.train.ungraft", description=__doc__.split("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="the team's base, in diffusers layout")
     parser.add_argument("--adapter", type=Path, required=True, help="the grafted team")
     parser.add_argument("--out", type=Path, required=True, help="folder for a base that the stage estimate takes")
-    args = parser.parse_args()
-    write(load_base(args.base), read_checkpoint(args.adapter), args.out)
+    args = parser.parse_args(argv)
+    return in_a_sentence(lambda: _ungraft(args))
+
+
+def _ungraft(args: argparse.Namespace) -> None:
+    require_folder(args.base, "--base names the team's base, in diffusers layout")
+    checkpoint = read_checkpoint(args.adapter)
+    write(load_base(args.base), checkpoint, args.out)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

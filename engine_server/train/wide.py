@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -66,9 +66,15 @@ def with_layers(network: nn.Module, **layers: nn.Module) -> Iterator[None]:
 
 
 def read_wide(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """What a file says of its wide layers, and their weights: the last one's, and the first one's as "entry" if it has one."""
-    with safe_open(path, "pt") as file:
-        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    """What a file says of its wide layers, and their weights: the last one's, and the first one's as "entry" if it has one.
+
+    Raises `ConfigError` for a file that is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise ConfigError(f"{path} is not a whole safetensors file ({error}); let the stage write it again.") from error
 
 
 def write_wide(path: Path, network: nn.Module, facts: Mapping[str, str]) -> None:
