@@ -13,7 +13,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that name an engine."""
     parser.add_argument("--address", help="host:port (default: the engine of this home folder)")
     parser.add_argument("--home", type=Path, metavar="DIR", help="keys and state (default: TEAMWORK_HOME or the user's data)")
-    parser.add_argument("--engine-key", metavar="KEY", help="the public key of an engine elsewhere, quoted for the shell: --engine-key='KEY'")
+    key = "the public key of an engine elsewhere, quoted for the shell: --engine-key='KEY'"
+    parser.add_argument("--engine-key", metavar="KEY", help=key)
 
 
 def connect(args: argparse.Namespace, name: str) -> Client:

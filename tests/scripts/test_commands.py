@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine_server.__main__ import main
 from scripts.environment import ROOT
 from tests.core.tiny import tiny_adapter, tiny_base
 
@@ -94,6 +95,29 @@ def test_help_lists_the_commands_without_torch():
     for command in ("serve", "run", "train", "evaluate", "models"):
         assert command in ended.stdout
     assert engine("dance").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "said"),
+    [
+        ("zmq", ["serve"], "pip install '.[engine]'"),
+        ("torch", ["run", "--out", "maps"], "pip install '.[engine]'"),
+    ],
+)
+def test_a_package_that_is_not_there_is_one_sentence(package, command, said):
+    code = f"import sys; sys.modules[{package!r}] = None; from engine_server.__main__ import main; sys.exit(main({command}))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+    assert said in ended.stderr and package in ended.stderr
+
+
+def test_what_training_needs_besides_names_the_extra(monkeypatch, capsys):
+    def lacks(args):
+        raise ModuleNotFoundError("No module named 'prodigyopt'", name="prodigyopt")
+
+    monkeypatch.setattr("engine_server.commands.models.main", lacks)
+    assert main(["models"]) == 2
+    assert "pip install '.[engine,train]'" in capsys.readouterr().err
 
 
 def test_every_command_of_the_readme_is_one_and_knows_its_options():
