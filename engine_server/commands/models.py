@@ -30,6 +30,7 @@ def main(args: argparse.Namespace) -> int:
     if args.home:
         os.environ["TEAMWORK_HOME"] = str(args.home.absolute())
     try:
+        _check(args)
         if args.action == "list":
             _list(entries(args.models).values())
         else:
@@ -41,6 +42,16 @@ def main(args: argparse.Namespace) -> int:
         print("\nmodels: stopped; what was fetched is kept, and the next get goes on from there.", file=sys.stderr)
         return 130
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    for folder in args.models:
+        if not folder.is_dir():
+            raise ModelError(f"There is no folder {folder}: --models names a folder of models.")
+    if args.action != "list" and not args.name:
+        raise ModelError(f"Name a model: models {args.action} NAME; `models` lists them.")
+    if args.action == "list" and args.name:
+        raise ModelError(f"list takes no name; `models info {args.name}` tells of one.")
 
 
 def _list(known) -> None:
@@ -121,7 +132,7 @@ def _remove(name: str, args: argparse.Namespace) -> None:
     entry = entries(args.models).get(name)
     if entry is not None and entry.place not in (FETCHED, AT_HUB):
         raise ModelError(f"{name} was not fetched by the engine: it is {entry.place}, at {entry.path}; delete it there.")
-    freed = remove(name) if name else None
+    freed = remove(name)
     if freed is None:
         here = ", ".join(installed()) or "none"
         raise ModelError(f"No model {name!r} was fetched into {models_folder()}; fetched: {here}.")

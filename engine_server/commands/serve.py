@@ -20,6 +20,10 @@ from ..server import Server
 from ..settings import Settings
 
 
+DEVICE = re.compile(r"(cpu|cuda|mps|xpu|hpu|npu|mlu|musa|mtia|privateuseone)(:\d+)?")
+"""What PyTorch's devices are called; whether this computer has one is asked by the worker, since the server needs no PyTorch."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     default = Settings(Path())
@@ -97,6 +101,8 @@ def size(text: str) -> int:
 
 def main(args: argparse.Namespace) -> int:
     """Serve; 0 after a clean stop, 2 after a sentence on what to mend."""
+    if mistake := _mistake(args):
+        return _refuse(mistake)
     try:
         set_up_logging(args.log_level, args.log)
     except OSError as error:
@@ -117,6 +123,21 @@ def main(args: argparse.Namespace) -> int:
 def _refuse(sentence: str) -> int:
     print(f"serve: {sentence}", file=sys.stderr)
     return 2
+
+
+def _mistake(args: argparse.Namespace) -> str:
+    """A sentence on options that would do nothing, or only fail with the first job; "" where there is none."""
+    for device in _devices(args):
+        if not DEVICE.fullmatch(device):
+            return f"There is no device called {device!r}: name cpu, cuda, cuda:1, mps or xpu, several with commas between."
+    for folder in args.models:
+        if not folder.is_dir():
+            return f"There is no folder {folder}: --models names a folder of teams."
+    if args.workers and not args.cluster:
+        return "--workers is for a cluster: give --cluster, too, or name a device for each worker, as in --device cuda:0,cuda:1."
+    if args.cluster_port and not args.cluster:
+        return "--cluster-port is for a cluster: give --cluster, too, or leave it out."
+    return ""
 
 
 def _devices(args: argparse.Namespace) -> tuple[str, ...]:

@@ -146,7 +146,11 @@ def test_gated_files_ask_for_a_token_and_are_fetched_with_one(models, hub):
         (("remove", "nano"), {}, "was not fetched by the engine"),
         (("remove", "big"), {}, "No model 'big' was fetched"),
         (("remove", "../keys"), {}, "No model '../keys' was fetched"),
-        (("remove",), {}, "No model '' was fetched"),
+        (("remove",), {}, "Name a model: models remove NAME"),
+        (("get",), {}, "Name a model: models get NAME"),
+        (("info",), {}, "Name a model: models info NAME"),
+        (("list", "nano"), {}, "list takes no name; `models info nano`"),
+        (("list", "--models", "nosuch"), {}, "There is no folder nosuch: --models names a folder of models."),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(models, words, variables, told):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from engine_server.__main__ import main
+from engine_server.commands.serve import DEVICE
 from scripts.environment import ROOT
 from tests.core.tiny import tiny_adapter, tiny_base
 
@@ -82,6 +83,27 @@ def test_the_bundled_team_is_scored_on_a_sample(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "mean angle, degrees" in ended.stdout
     assert [s["name"] for s in json.loads((tmp_path / "scores.json").read_text())["samples"]] == ["stone/flash"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--device", "foo"], "There is no device called 'foo'"),
+        (["--device", "cpu,cuda:x"], "There is no device called 'cuda:x'"),
+        (["--models", "nosuch"], "There is no folder nosuch"),
+        (["--workers", "3"], "--workers is for a cluster: give --cluster, too"),
+        (["--cluster-port", "47471"], "--cluster-port is for a cluster"),
+    ],
+)
+def test_serve_refuses_what_could_not_work_before_it_says_ready(tmp_path, capsys, words, said):
+    assert main(["serve", "--home", str(tmp_path / "home"), *words]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("serve: ") and said in told.err and told.err.count("\n") == 1 and not told.out
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1", "mps", "xpu", "xpu:0"])
+def test_devices_of_pytorch_are_known_by_name(device):
+    assert DEVICE.fullmatch(device)
 
 
 def test_models_lists_the_bundled_team():
