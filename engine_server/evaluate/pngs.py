@@ -21,7 +21,7 @@ def size_of(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except _BROKEN as error:
-        raise DataError(f"{path} is not a readable image ({error}); expected a PNG file.") from error
+        raise DataError(_not_there(path) or f"{path} is not a readable image ({error}); expected a PNG file.") from error
 
 
 def read(path: Path) -> np.ndarray:
@@ -30,7 +30,15 @@ def read(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             return model_array(_values(path, image))
     except _BROKEN as error:
-        raise DataError(f"{path} cannot be read ({error}); expected a PNG of 8 or 16 bits, or a JPEG.") from error
+        fault = f"{path} cannot be read ({error}); expected a PNG of 8 or 16 bits, or a JPEG."
+        raise DataError(_not_there(path) or fault) from error
+
+
+def _not_there(path: Path) -> str:
+    """The sentence for a path that leads to no file; "" where it leads to one."""
+    if path.is_dir():
+        return f"{path} is a folder; expected a picture."
+    return "" if path.exists() else f"There is no file {path}."
 
 
 def read_bytes(path: Path) -> np.ndarray:

@@ -118,6 +118,8 @@ def file_size(path: Path) -> tuple[int, int]:
             return (shape[1], shape[0]) if len(shape) in (2, 3) else _no_picture(path, f"its shape is {shape}")
         return size_of(path)
     except DataError as error:
+        if path.is_file():
+            return _no_picture(path, str(error.__cause__))
         raise ConfigError(str(error)) from error
     except (ValueError, OSError, EOFError) as error:
         return _no_picture(path, str(error))

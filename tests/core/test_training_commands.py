@@ -40,7 +40,7 @@ def place(tmp_path_factory):
         ("packed", "--data empty --out packs", "The data folder empty holds no <sample>/<channel>.png; each sample is a folder of"),
         ("packed", "--data samples --out packs --each 0", "A pack of 0 samples cannot be; give 1 or more."),
         ("packed", "--data samples --out file", "file cannot be used (File exists)"),
-        ("packed", "--data cut --out packs", "cut/0/albedo.png"),
+        ("packed", "--data cut --out packs", "cut/0/albedo.png is not a readable picture (cannot identify"),
         ("graft", "--estimate gone --out made", f"gone is not a result of the stage estimate: it has no {WIDE}."),
         ("graft", "--estimate broken --out made", f"broken/{WIDE} is not a whole safetensors file"),
         ("graft", "--unison gone --out made", f"gone is not a result of the stage unison: it has no {WIDE} that names a hub."),

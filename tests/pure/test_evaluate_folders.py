@@ -203,6 +203,16 @@ def test_a_picture_cut_short_gets_a_sentence(tmp_path):
         pngs.read(tmp_path / "flash.png")
 
 
+@pytest.mark.parametrize("reads", [pngs.read, pngs.size_of])
+def test_no_file_and_a_folder_are_said_plainly(tmp_path, reads):
+    with pytest.raises(DataError) as gone:
+        reads(tmp_path / "missing.png")
+    with pytest.raises(DataError) as folder:
+        reads(tmp_path)
+    assert str(gone.value) == f"There is no file {tmp_path / 'missing.png'}."
+    assert str(folder.value) == f"{tmp_path} is a folder; expected a picture."
+
+
 @pytest.mark.parametrize("option", [["--steps", "-1"], ["--size", "big"], ["--limit", "1.5"]])
 def test_a_wrong_number_is_refused_by_the_parser(option, capsys):
     parser = argparse.ArgumentParser()
