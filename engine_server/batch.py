@@ -70,6 +70,8 @@ def pieces(folders: Mapping[str, Path]) -> list[Piece]:
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
+    if folder.exists() and not folder.is_dir():
+        raise BatchError(f"{folder} is no folder; --image takes a folder of pictures.")
     if not folder.is_dir():
         raise BatchError(f"There is no folder {folder}.")
     found: dict[str, Path] = {}

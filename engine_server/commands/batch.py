@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from blender_addon.wire import EngineSilent, Progress, WireError
 
 from ..batch import LAYOUTS, Batch, BatchError, Request
 from ..pictures import FORMATS
+from ..tasks import OPTIONS, TASKS, TEXTS
 from .engine_at import add_engine_arguments, connect
 
 AGAIN = "the same command goes on from there"
@@ -48,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run; 0 when all is made, 1 when some pictures were not, 2 after a sentence on what to mend, 130 after Ctrl-C."""
     try:
-        batch = Batch(_request(args), dict(map(_folder, args.image)), args.out, args.folders, args.format)
+        _check_out(args.out)
+        batch = Batch(_request(args), _folders(args.image), args.out, args.folders, args.format)
         with connect(args, "batch command") as client:
             return _report(batch, batch.run(client, in_flight=max(1, args.in_flight), on_progress=_show_stage))
     except EngineSilent as error:
@@ -64,6 +67,24 @@ def _say(sentence: str, code: int) -> int:
     return code
 
 
+def _check_out(folder: Path) -> None:
+    """Whether the results can go there, before any time is spent on them. Raises `BatchError`."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise BatchError(f"{nearest} is a file; --out names a folder for the results.")
+    if not os.access(nearest, os.W_OK):
+        raise BatchError(f"Nothing can be written into {nearest}; --out names a folder for the results that is open to you.")
+
+
+def _folders(entries: list[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for channel, folder in map(_folder, entries):
+        if channel in found:
+            raise BatchError(f"--image gives {channel} twice, {found[channel]} and {folder}; give each channel once.")
+        found[channel] = folder
+    return found
+
+
 def _folder(entry: str) -> tuple[str, Path]:
     channel, separator, folder = entry.partition("=")
     if not separator or not folder:
@@ -74,7 +95,16 @@ def _folder(entry: str) -> tuple[str, Path]:
 def _request(args: argparse.Namespace) -> Request:
     outputs = () if args.request == "all" else tuple(name.strip() for name in args.request.split(","))
     options = {name: getattr(args, name) for name in ("steps", "size", "seed") if getattr(args, name) is not None}
-    return Request(args.task, args.model, outputs, options | dict(map(_option, args.option)))
+    return Request(args.task, args.model, outputs, options | _further(args))
+
+
+def _further(args: argparse.Namespace) -> dict[str, str | float | bool]:
+    """What --option says; an engine would pass over a name that is none."""
+    found = dict(map(_option, args.option))
+    unknown = [name for name in found if name not in (*OPTIONS, *TEXTS)]
+    if unknown and args.task in TASKS:
+        raise BatchError(f"There is no option {unknown[0]!r}; there are {', '.join((*OPTIONS, *TEXTS))}.")
+    return found
 
 
 def _option(entry: str) -> tuple[str, str | float | bool]:

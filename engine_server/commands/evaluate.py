@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=256,
         help="reduce larger pictures to this longer side; 0 keeps their size (default: 256)",
     )
-    parser.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N samples by name")
+    parser.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N samples by name (default: 0, all)")
     parser.add_argument("--device", default="cpu", help="where the team runs, such as cpu or cuda (default: cpu)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measure of every sample")
     parser.add_argument(
@@ -97,6 +97,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raises DataError for options of which one would do nothing beside the others."""
+    if args.contact_sheet and args.contact_sheet.suffix.lower() != ".png":
+        raise DataError(f"--contact-sheet is {args.contact_sheet}; it is a PNG, so name a file that ends in .png.")
     other = "--holes" if args.holes else "--synthesis" if args.synthesis else ""
     if args.holes and args.synthesis:
         raise DataError("--holes and --synthesis measure different things; give one of them.")

@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
 
     try:
         _check(args.out)
-        images = dict(_read(entry) for entry in args.image)
+        images = _images(args.image)
         request = "all" if args.request == "all" else [name.strip() for name in args.request.split(",")]
         place = _located(args.base, args.adapter)
         team = load_team(*place, args.device, args.dtype, **_chosen(args, BASE_OPTIONS))
@@ -91,6 +91,16 @@ def _located(base: str, adapter: str | None) -> tuple[str, str | Path | None]:
         return (place.base, place.adapter) if place else (base, None)
     paths = [known[str(name)].path if str(name) in known else None for name in (base, adapter)]
     return str(paths[0] or base), paths[1] or adapter
+
+
+def _images(entries: list[str]) -> dict[str, np.ndarray]:
+    from ..teamwork import RequestError
+
+    names = [entry.partition("=")[0] for entry in entries]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RequestError(f"--image gives {twice} {names.count(twice)} times; give each channel once.")
+    return dict(map(_read, entries))
 
 
 def _read(entry: str) -> tuple[str, np.ndarray]:

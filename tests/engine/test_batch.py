@@ -121,6 +121,11 @@ def test_without_an_engine_or_with_odd_folders_there_is_one_sentence(shared, pho
         ("--option", "exposure"): "expected NAME=VALUE",
         ("--image", f"normals={tmp_path / 'none'}"): "There is no folder",
         ("--image", f"normals={tmp_path / 'out'}"): "has no pictures",
+        ("--image", f"normals={photos / 'shot1.png'}"): "shot1.png is no folder; --image takes a folder of pictures",
+        ("--image", f"image={tmp_path}"): "--image gives image twice",
+        ("--option", "exposur=3"): "There is no option 'exposur'; there are seed, steps",
+        ("--out", str(photos / "shot1.png")): "shot1.png is a file; --out names a folder for the results",
+        ("--out", str(photos / "shot1.png" / "further")): "shot1.png is a file; --out names a folder for the results",
     }.items():
         (tmp_path / "out").mkdir(exist_ok=True)
         assert main(words(shared, photos, tmp_path / "out", *more)) == 2

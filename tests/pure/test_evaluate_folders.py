@@ -231,6 +231,7 @@ def test_a_wrong_number_is_refused_by_the_parser(option, capsys):
         (["--synthesis", "2", "--lpips"], "--lpips does nothing with --synthesis"),
         (["--holes", "--steps", "1,2"], "--steps takes one number with --holes"),
         (["--synthesis", "2", "--steps", "1,2"], "--steps takes one number with --synthesis"),
+        (["--contact-sheet", "x.txt"], "--contact-sheet is x.txt; it is a PNG, so name a file that ends in .png."),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(write, tmp_path, capsys, options, words):

@@ -58,7 +58,8 @@ def test_run_takes_a_solver(team, photo, tmp_path):
     ("words", "said"),
     [
         (["--image", "photo.png"], "CHANNEL=FILE"),
-        (["--image", "image=gone.png"], "gone.png"),
+        (["--image", "image=gone.png"], "There is no file gone.png."),
+        (["--image", "image={photo}", "--image", "image={photo}"], "--image gives image 2 times; give each channel once."),
         (["--width", "1000000", "--height", "1000000"], "The memory does not suffice"),
         (["--image", "image={photo}", "--out", "{photo}"], "photo.png is a file; --out names a folder"),
         (["--image", "image={photo}", "--request", "colours"], "colours"),
