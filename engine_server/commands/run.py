@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..failures import is_out_of_memory
+
+if TYPE_CHECKING:
+    from ..teamwork.team import Team  # which imports torch
 
 BASE_OPTIONS = ("network", "quantization", "offload", "vae_tiling", "compile")
 RUN_OPTIONS = ("steps", "solver", "seed", "prompt", "negative_prompt", "guidance", "width", "height")
@@ -58,7 +62,10 @@ def main(args: argparse.Namespace) -> int:
         request = "all" if args.request == "all" else [name.strip() for name in args.request.split(",")]
         place = _located(args.base, args.adapter)
         team = load_team(*place, args.device, args.dtype, **_chosen(args, BASE_OPTIONS))
-        result = team.run(images, request, on_step=_show, **_chosen(args, RUN_OPTIONS))
+        if not images:
+            _check_from_nothing(team)
+        show = _progress(team.default_steps if args.steps is None else args.steps)
+        result = team.run(images, request, on_step=show, **_chosen(args, RUN_OPTIONS))
         _write(args.out, result)
     except (TeamError, Unavailable, OSError) as error:
         print(error, file=sys.stderr)
@@ -75,6 +82,14 @@ def _check(folder: Path) -> None:
     """Whether the results can go there, before any time is spent on them."""
     if folder.exists() and not folder.is_dir():
         raise OSError(f"{folder} is a file; --out names a folder for the results.")
+
+
+def _check_from_nothing(team: Team) -> None:
+    from ..abilities import SYNTHESIZE, obstacle
+    from ..teamwork import RequestError
+
+    if why := obstacle(SYNTHESIZE, team.teammates, team.manner(SYNTHESIZE)):
+        raise RequestError(f"The team does not make pictures of nothing: {why}; give it one with --image.")
 
 
 def _chosen(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
@@ -117,8 +132,13 @@ def _read(entry: str) -> tuple[str, np.ndarray]:
         raise RequestError(str(error)) from error
 
 
-def _show(done: int, total: int, preview: object) -> None:
-    print(f"step {done} of {total}", flush=True)
+def _progress(steps: int) -> Callable[[int, int, object], None]:
+    """What prints how far a run is: in steps, or in the views of which a single step's answers are the mean."""
+
+    def show(done: int, total: int, preview: object) -> None:
+        print(f"{'view' if steps == 1 and total > 1 else 'step'} {done} of {total}", flush=True)
+
+    return show
 
 
 def _write(folder: Path, result: dict[str, np.ndarray]) -> None:

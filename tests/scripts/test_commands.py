@@ -54,6 +54,18 @@ def test_run_takes_a_solver(team, photo, tmp_path):
     assert "step 3 of 3" in ended.stdout  # Heun asks the network twice but in the last step
 
 
+def test_run_tells_the_views_of_a_single_step_from_steps(photo, tmp_path):
+    ended = engine("run", "--image", f"image={photo}", "--request", "albedo", "--out", tmp_path / "maps")
+    assert ended.returncode == 0, ended.stderr
+    assert "view 1 of " in ended.stdout and "step" not in ended.stdout
+
+
+def test_the_bundled_team_makes_nothing_of_nothing(tmp_path):
+    ended = engine("run", "--width", 64, "--height", 64, "--out", tmp_path / "maps")
+    assert ended.returncode == 2 and not (tmp_path / "maps").exists()
+    assert "does not make pictures of nothing: it answers what it is given" in ended.stderr and ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
