@@ -12,6 +12,10 @@ from . import environment
 
 SMALLEST, LARGEST = 32, 4096
 MOST_SAMPLES = 65536
+PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"v/1\x01", b"II*\0", b"MM\0*", b"BM", b"RIFF", b"#?", b"\0\0\0\x0cjP", b"SDPX", b"XPDS", b"8BPS")
+"""What files begin with that Blender takes for pictures: JPEG, PNG, EXR, and others."""
+UNMARKED = (".tga",)
+"""Pictures that begin with nothing of their own."""
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -40,11 +44,25 @@ def _whole(least: int, most: int):
     return number
 
 
+def is_picture(path: Path) -> bool:
+    """Does a file begin as a picture? Whether it is whole only shows when it is read. False where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False
+    return start.startswith(PICTURES) or path.suffix.lower() in UNMARKED
+
+
 def main() -> int:
     """Set up, then run the main job there; 2 and a sentence for what the user can mend."""
     options = arguments().parse_args()
     if options.photo and not options.photo.is_file():
         print(f"There is no file {options.photo}: give a photo that exists.", file=sys.stderr)
+        return 2
+    if options.photo and not is_picture(options.photo):
+        what = "not an image" if options.photo.stat().st_size else "empty"
+        print(f"{options.photo} is {what}: give a photo as JPEG, PNG or EXR.", file=sys.stderr)
         return 2
     words = ["--out", str(options.out.absolute()), "--size", str(options.size), "--samples", str(options.samples)]
     words += ["--photo", str(options.photo.absolute())] if options.photo else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -136,11 +137,17 @@ def _conclude(outcome: Outcome) -> int:
 def main() -> int:
     """Set up and run, here or in the Blenders that `--hosts` names."""
     parser = argparse.ArgumentParser(prog="test.py", description=ABOUT, allow_abbrev=False)
-    hosts = "the add-on's tests only, in these Blenders: all, or versions such as 4.2,5.2"
-    parser.add_argument("--hosts", metavar="NAMES", help=hosts)
+    about = "the add-on's tests only, in these Blenders: all, or versions such as 4.2,5.2"
+    parser.add_argument("--hosts", metavar="NAMES", help=about)
     options, words = parser.parse_known_args()
-    if options.hosts:
+    if options.hosts is not None:
+        from . import hosts
         from .host_tests import run_hosts
 
+        try:
+            hosts.chosen(options.hosts)  # before anything is set up for them
+        except environment.SetupError as error:
+            print(error, file=sys.stderr)
+            return 2
         return environment.guarded(lambda python: run_hosts(python, environment.ROOT, options.hosts, words))
     return environment.guarded(lambda python: run(python, environment.ROOT, words))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import test_command
 from scripts.test_command import groups, run
 
 GOOD = "import os\ndef test_good():\n    open(os.environ['SEEN'], 'a').write(f'{os.getpid()}\\n')\n"
@@ -99,3 +100,12 @@ def test_every_test_of_this_project_is_in_a_group():
     entries = [entry for group in groups(tests, []) for entry in group]
     covered = [path for entry in entries for path in ([entry] if entry.is_file() else entry.rglob("test_*.py"))]
     assert set(covered) == files and len(covered) == len(files)
+
+
+@pytest.mark.parametrize("names", ["foo", "4.2,foo", ""])
+def test_a_host_that_is_none_is_refused_before_anything_is_set_up(monkeypatch, capsys, names):
+    monkeypatch.setattr(test_command.environment, "guarded", lambda work: pytest.fail("set up"))
+    monkeypatch.setattr(sys, "argv", ["test.py", "--hosts", names])
+    assert test_command.main() == 2
+    said = capsys.readouterr().err
+    assert said.startswith("There is no host ") and "4.5" in said and said.count("\n") == 1
