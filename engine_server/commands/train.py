@@ -46,7 +46,6 @@ def main(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     import torch
 
-    from ..train.base import require_base
     from ..train.config import load_config
     from ..train.ranks import Ranks
 
@@ -54,7 +53,7 @@ def _train(args: argparse.Namespace) -> int:
     config = load_config(args.config, **overrides)
     if config.threads:
         torch.set_num_threads(config.threads)
-    require_base(config.base if config.stage != "vae" else "", args.config)
+    _check_base(config, args.config)
     ranks = Ranks(config.device)
     say = (lambda line: print(line, flush=True)) if ranks.first else (lambda line: None)
     try:
@@ -68,6 +67,13 @@ def _train(args: argparse.Namespace) -> int:
         return 130
     say(f"{trainer.step} steps done: {config.output}")
     return 0
+
+
+def _check_base(config: TrainConfig, recipe: Path) -> None:
+    from ..train.base import require_base  # and diffusers with it, which a mistake in the file need not wait for
+
+    if config.stage != "vae":
+        require_base(config.base, recipe)
 
 
 def _begun(config: TrainConfig, ranks: Ranks, say: Callable[[str], None]) -> Trainer:
