@@ -218,8 +218,7 @@ def materials_of(scene: bpy.types.Scene) -> list[bpy.types.Material]:
     found = [slot.material for thing in _things(scene.objects, set()) for slot in thing.material_slots]
     depsgraph = scene.view_layers[0].depsgraph
     if depsgraph is not None:
-        shapes = {instance.object.data for instance in depsgraph.object_instances if hasattr(instance.object.data, "materials")}
-        found += [material.original for shape in shapes for material in shape.materials if material]
+        found += [each.original for each in depsgraph.ids if isinstance(each, bpy.types.Material)]
     return list(dict.fromkeys(material for material in found if material and material.node_tree))
 
 
