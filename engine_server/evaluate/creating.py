@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import channels
 from ..abilities import SYNTHESIZE, obstacle
+from ..given import KEPT
 from ..seamless import border_ratio
 from . import likeness, pngs, report
 from .errors import DataError
@@ -83,7 +84,7 @@ def create(team: Any, options: dict[str, Any]) -> Pictures:
     from ..tasks import TASKS
 
     wanted = tuple(name for name in MENDED if f"{name}.out" in team.teammates)
-    job = Submit("evaluate", SYNTHESIZE, "", {}, wanted, options | {"surface": 1, "tile": 1})
+    job = Submit("evaluate", SYNTHESIZE, "", {}, wanted, options | {"surface": 1, "seamless": KEPT})
     try:
         made, _ = Synthesis(TASKS[SYNTHESIZE], team, job).run(wanted, lambda *step: None)
     except TaskError as error:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from engine_server.commands import evaluate as command
+from engine_server.diffusion.loading import load_team
 from engine_server.evaluate import creating, likeness
 from engine_server.upsample import resize_bilinear
 from tests.core.tiny import tiny_adapter, tiny_base
@@ -86,3 +87,12 @@ def test_a_team_that_makes_no_surfaces_has_a_sentence(write, tmp_path, capsys):
     write.sample(tmp_path / "data" / "stone")
     assert _run("--team", tmp_path / "base", "--adapter", adapter, "--data", tmp_path / "data", "--synthesis", 1) == 2
     assert "does not make surfaces of nothing" in capsys.readouterr().err
+
+
+def test_what_is_measured_is_made_to_tile(tmp_path, monkeypatch):
+    adapter = tiny_adapter(tiny_base("SD3", tmp_path / "base"), tmp_path / "a.safetensors", teammates=("albedo.out", "roughness.out"))
+    team, asked = load_team(tmp_path / "base", adapter), []
+    run = team.run
+    monkeypatch.setattr(team, "run", lambda *words, **settings: asked.append(settings) or run(*words, **settings))
+    creating.create(team, {"steps": 1, "seed": 0, "size": 32})
+    assert [settings["periodic"] for settings in asked] == [True]
