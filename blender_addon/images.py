@@ -20,7 +20,7 @@ import numpy as np
 
 from .colour import bytes_to_linear, finite, linear_to_srgb, to_rec709
 from .png import LINES, SIGNATURE, encode_png
-from .spaces import tag, working
+from .spaces import shows_numbers, tag, working
 from .storage import DATA, PLAIN, STORAGE, file_of
 from .wire import ChannelImage, check_image
 
@@ -182,6 +182,13 @@ def read_channel(image: bpy.types.Image, channel: str, normals: str = "tangent-n
     return LaterImage(shape, lambda: converted(picture.data, meant, components), space)
 
 
+def sampled(image: bpy.types.Image, channel: str, side: int) -> np.ndarray:
+    """Wire values of every so many pixels of an image, about `side` a line at least: quick, also of a large one. Raises `ImageError`."""
+    stored, light, meant = download(image), light_curve(image), channel_curve(image, channel)
+    step = max(1, min(stored.shape[:2]) // side)
+    return meant(light(np.ascontiguousarray(stored[::step, ::step, : 3 if stored.shape[2] >= 3 else 1])))
+
+
 def channel_curve(image: bpy.types.Image, channel: str) -> Callable[[np.ndarray], np.ndarray]:
     """From what `read` gives of an image to wire values of a channel."""
     storage, numbers = STORAGE.get(channel, PLAIN), shows_numbers(image)
@@ -198,12 +205,6 @@ def channel_curve(image: bpy.types.Image, channel: str) -> Callable[[np.ndarray]
 def three_components(values: np.ndarray) -> np.ndarray:
     """Grey as three equal components."""
     return values if values.shape[-1] == 3 else values.repeat(3, axis=-1)
-
-
-def shows_numbers(image: bpy.types.Image) -> bool:
-    """Does Blender give shaders the numbers of the file, without taking them for colours?"""
-    space = image.colorspace_settings
-    return space.is_data or "linear" in space.name.lower()
 
 
 def create(name: str, array: np.ndarray, channel: str) -> bpy.types.Image:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 
 import bpy
 
-from . import compositing, images, material_maps, materials, rewriting, swatch
+from . import compositing, images, material_maps, materials, rewriting, spaces, swatch
 from .creation_options import IMAGE, MATERIAL, given_for
 from .images import ImageError
 from .job import Job
@@ -129,7 +130,7 @@ def _given(result: Result, job: Job, base: str, source: str, given: Mapping[str,
             continue
         if image is None:
             job.remarks.append(f"the given {channel} image is gone, so the material is without it")
-        elif channel == "albedo" or images.shows_numbers(image):
+        elif channel == "albedo" or spaces.shows_numbers(image):
             kept[channel] = image
         else:
             kept[channel] = _image(channel, images.read_channel(image, channel).data, result, job, base, source)
@@ -143,7 +144,10 @@ def _show_on_ball(material: bpy.types.Material, result: Result, given: Mapping[s
         material.asset_data.description = f"Made by {result.info.get('model', 'a model')} from a photo"
         material.asset_data.tags.new("Teamwork", skip_if_exists=True)
     made = {name: output.data for name, output in result.outputs.items()}
-    shown = {name: images.read_channel(image, name).data for name, image in given.items() if name in swatch.PLAIN}
+    shown: dict = {}
+    for name in given.keys() & swatch.PLAIN.keys():
+        with suppress(ImageError):  # its file is gone meanwhile, say: then the ball is without it
+            shown[name] = images.sampled(given[name], name, swatch.SIDE)
     picture = swatch.ball(made | shown) if shown else swatch.ball_of(made)
     preview = material.preview_ensure()
     preview.image_size = picture.shape[1], picture.shape[0]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import bpy
 import numpy as np
 
-from . import images, rewriting
+from . import images, rewriting, spaces
 from .colour import linear_to_srgb
 from .images import ImageError
 from .wire import ChannelImage
@@ -43,7 +43,7 @@ def read_mask(mask: bpy.types.Image | None, kind: str, picture: bpy.types.Image)
 
 def _curve(image: bpy.types.Image, kind: str) -> Callable[[np.ndarray], np.ndarray]:
     """From an image's stored values to those of a mask."""
-    light, numbers = images.light_curve(image), images.shows_numbers(image)
+    light, numbers = images.light_curve(image), spaces.shows_numbers(image)
 
     def bright(stored: np.ndarray) -> np.ndarray:
         grey = light(rewriting.colour_of(stored)).mean(-1, keepdims=True)

@@ -214,4 +214,6 @@ def apply_to(thing: bpy.types.Object | None, material: bpy.types.Material, slot:
         chosen.material = material
     elif not linked:
         thing.data.materials.append(material)
-    return index < len(thing.material_slots)
+    else:
+        return False
+    return True

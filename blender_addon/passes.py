@@ -161,10 +161,9 @@ def check(scene: bpy.types.Scene) -> None:
 def _check_physics(scene: bpy.types.Scene) -> None:
     """Raises `PassError` for rigid bodies that only the scene itself, which has been played, knows the places of."""
     world = scene.rigidbody_world
-    if world is None or not world.enabled or world.collection is None or not world.collection.objects:
-        return
-    cache = world.point_cache
-    if scene.frame_current > cache.frame_start and not cache.is_baked:
+    bodies = [thing.rigid_body for thing in world.collection.objects] if world and world.enabled and world.collection else []
+    moved = any(each and each.enabled and each.type == "ACTIVE" and not each.kinematic for each in bodies)
+    if moved and scene.frame_current > world.point_cache.frame_start and not world.point_cache.is_baked:
         raise PassError("The rigid bodies are not baked: bake them under Scene Properties, Rigid Body World, Cache.")
 
 

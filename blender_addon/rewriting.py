@@ -18,9 +18,9 @@ import numpy as np
 
 from .colour import finite, from_rec709, linear_to_srgb, srgb_to_linear, to_rec709
 from .exr import encode_exr
-from .images import RENDER, channel_curve, download, light_curve, packed, rendered, shows_numbers, three_components
+from .images import RENDER, channel_curve, download, light_curve, packed, rendered, three_components
 from .png import LINES, encode_png
-from .spaces import working
+from .spaces import shows_numbers, working
 from .storage import DATA, PLAIN, STORAGE, encode
 
 Curve = Callable[[np.ndarray], np.ndarray]

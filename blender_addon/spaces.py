@@ -33,3 +33,9 @@ def tag(image: bpy.types.Image, space: str) -> None:
             return
     if space == DATA:
         settings.is_data = True
+
+
+def shows_numbers(image: bpy.types.Image) -> bool:
+    """Does Blender give shaders the numbers of the file, without taking them for colours?"""
+    space = image.colorspace_settings
+    return space.is_data or "linear" in space.name.lower()

@@ -138,30 +138,25 @@ def _source(socket: bpy.types.NodeSocket):
     return socket
 
 
-def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, groups: list | None, depth: int = 0):
-    """What a channel is at a shader socket; a socket or a number.
-
-    A group met on the way is noted in `groups`, and the value is None; with None for `groups` it is made to hand out the channel.
-    """
+def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, depth: int = 0):
+    """What a channel is at a shader socket; a socket or a number. A group on the way is made to hand it out."""
     output = _source(socket)
     if not output.is_output or depth > LARGEST_DEPTH:
         return DEFAULTS[name]
     node = output.node
     if node.type == "MIX_SHADER":
-        sides = [_value(tap, each, name, None, depth + 1) for each in node.inputs[1:3]]
+        sides = [_value(tap, each, name, depth + 1) for each in node.inputs[1:3]]
         return tap.mix(_source(node.inputs[0]), *sides)
     if node.type == "ADD_SHADER":
-        return _value(tap, _brighter(node), name, groups, depth + 1)
+        return _value(tap, _brighter(node), name, depth + 1)
     if node.type == "GROUP" and node.node_tree:
-        if groups is None:
-            return _handed_out(tap, node, output.identifier, name, depth + 1)
-        groups.append((node.node_tree, output.identifier))
-        return None
+        return _handed_out(tap, node, output.identifier, name, depth + 1)
     return _of_shader(node, name)
 
 
 def _handed_out(tap: _Tap, node: bpy.types.Node, identifier: str, name: str, depth: int):
-    """A channel of one of a group's shaders, through an output of its own: what is mixed outside has to be known there."""
+    """A channel of one of a group's shaders, through an output of its own: the group may be mixed with others outside, or be
+    part of several materials, so that what it wrote itself would be written twice."""
     key = node.node_tree.name_full, identifier, name
     if key not in tap.taps.handed:
         tap.taps.handed[key] = _new_output(tap.taps.on(node.node_tree), identifier, name, depth)
@@ -172,7 +167,7 @@ def _handed_out(tap: _Tap, node: bpy.types.Node, identifier: str, name: str, dep
 def _new_output(tap: _Tap, identifier: str, name: str, depth: int) -> str | float:
     """The identifier of a group's new output for a channel of one of its shaders; a number where that is all there is."""
     end = next(iter(_ends(tap.tree, identifier)), None)
-    value = DEFAULTS[name] if end is None else _value(tap, end, name, None, depth)
+    value = DEFAULTS[name] if end is None else _value(tap, end, name, depth)
     if isinstance(value, (int, float)):
         return value
     node, made = end.node, tap.output(name)
@@ -190,20 +185,6 @@ def _brighter(node: bpy.types.Node) -> bpy.types.NodeSocket:
 def _of_shader(node: bpy.types.Node, name: str):
     entry = getattr(SHADERS.get(node.type, Shader(*DEFAULTS.values())), name)
     return _source(node.inputs[entry]) if isinstance(entry, str) else entry
-
-
-def _tap_tree(tap: _Tap, surface: bpy.types.NodeSocket, seen: set) -> None:
-    """Send the channels of what arrives at `surface`; a group whose shader arrives there sends them from within."""
-    groups: list = []
-    for name in AOVS:
-        value = _value(tap, surface, name, groups)
-        if value is not None and not groups:
-            tap.send(name, value)
-    for group, identifier in dict.fromkeys(groups):
-        if (group.name_full, identifier) not in seen:
-            seen.add((group.name_full, identifier))
-            for end in _ends(group, identifier):
-                _tap_tree(tap.taps.on(group), end, seen)
 
 
 def _ends(group: bpy.types.NodeTree, identifier: str) -> list[bpy.types.NodeSocket]:
@@ -243,7 +224,8 @@ def tapped(materials: Iterable[bpy.types.Material]) -> Iterator[None]:
             if output:
                 tap = taps.on(material.node_tree)
                 tap.send(WRITTEN, 1.0)
-                _tap_tree(tap, output.inputs[0], set())
+                for name in AOVS:
+                    tap.send(name, _value(tap, output.inputs[0], name))
         yield
     finally:
         taps.remove()

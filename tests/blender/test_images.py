@@ -158,3 +158,9 @@ def test_the_last_render_as_its_own_mask_is_one_sentence(scene):
     bpy.ops.render.render()
     with pytest.raises(images.ImageError, match="No mask was chosen: make one with Paint Mask"):
         masks.read_mask(None, masks.ERASED, bpy.data.images["Render Result"])
+
+
+def test_a_few_pixels_of_a_large_image_are_those_of_the_whole(scene, random):
+    image = images.create("large", random.random((64, 40, 3)).astype(np.float32) * 2 - 1, "normals")
+    whole = images.read_channel(image, "normals").data
+    assert np.allclose(images.sampled(image, "normals", 10), whole[::4, ::4]) and images.sampled(image, "normals", 99).shape == whole.shape

@@ -189,3 +189,8 @@ def test_a_linked_mesh_gets_the_material_in_a_slot_of_the_object(scene, tmp_path
 def test_a_linked_mesh_without_slots_takes_no_material(scene, tmp_path):
     thing = mesh_of_another_file(tmp_path, slots=0)
     assert not materials.apply_to(thing, principled("mine")) and not thing.data.materials
+
+
+def test_a_slot_that_went_away_is_made_anew(scene):
+    thing = plane()
+    assert materials.apply_to(thing, principled("mine"), 2) and thing.data.materials[0].name == "mine"

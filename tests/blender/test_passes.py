@@ -165,3 +165,13 @@ def test_rigid_bodies_are_rendered_where_they_start_and_where_they_are_baked(sce
         bpy.ops.ptcache.bake(bake=True)
     scene.frame_set(10)
     assert centre(passes.render_channels(scene, samples=1)["depth"]) > 9.2
+
+
+@pytest.mark.parametrize("kind", ["PASSIVE", "kinematic"])
+def test_bodies_that_physics_do_not_move_need_no_bake(scene, kind):
+    falling(scene)
+    body = bpy.context.view_layer.objects.active.rigid_body
+    body.type, body.kinematic = ("PASSIVE", False) if kind == "PASSIVE" else ("ACTIVE", True)
+    scene.frame_set(1)
+    scene.frame_set(10)
+    assert centre(passes.render_channels(scene, samples=1)["depth"]) == pytest.approx(9.0, abs=0.05)

@@ -131,6 +131,28 @@ def test_a_group_is_mixed_with_other_shaders(scene, build, colour):
     assert np.allclose(centre(passes.render_channels(scene, samples=1)["albedo"]), colour, atol=1e-3)
 
 
+def seen_from_above(scene, build) -> list[np.ndarray]:
+    """The base colours of two materials of a group, beside each other."""
+    for x, each in zip((-2.0, 2.0), build, strict=True):
+        plane(shader_tree(each), size=4.0).location = (x, 0, 0)
+    looking_down(scene, 6.0)
+    albedo = passes.render_channels(scene, samples=1)["albedo"].data
+    return [albedo[12, 8], albedo[12, 24]]
+
+
+def test_a_group_of_two_materials_is_written_once(scene):
+    group = grey_group(colour=(0.2, 0.3, 0.4, 1))
+    left, right = seen_from_above(scene, [lambda tree: of_group(tree, group)] * 2)
+    assert np.allclose(left, (0.2, 0.3, 0.4), atol=1e-3) and np.allclose(right, left, atol=1e-3)
+
+
+def test_a_group_that_is_all_of_one_material_and_mixed_in_another_is_written_once(scene):
+    group = grey_group(colour=(0.2, 0.4, 0.4, 1))
+    whole, part = lambda tree: of_group(tree, group), lambda tree: mix_of(tree, 0.5, of_group(tree, group), diffuse(tree, (0.6, 0, 0, 1)))
+    left, right = seen_from_above(scene, [whole, part])
+    assert np.allclose(left, (0.2, 0.4, 0.4), atol=1e-3) and np.allclose(right, (0.4, 0.2, 0.2), atol=1e-3)
+
+
 def trees():
     return [each.node_tree for each in bpy.data.materials if each.node_tree] + list(bpy.data.node_groups)
 
