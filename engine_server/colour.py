@@ -37,17 +37,18 @@ def luminance(linear: np.ndarray) -> np.ndarray:
     return linear[..., :3] @ LUMINANCE_WEIGHTS
 
 
-def exposure_factor(linear: np.ndarray, target: float = 0.8, most: float = 16.0) -> float:
-    """The factor that brings the 95th percentile of luminance to `target`, for an over-range image only.
+def exposure_factor(linear: np.ndarray, target: float = 0.8, most: float = 16.0, least: float = 0.0) -> float:
+    """The factor that brings the 95th percentile of luminance to `target`, for an over-range image only; and one that is
+    darker than `least` up to that.
 
     An image counts as over range when more than one pixel in a thousand is above 1 in some component; any
     other image gets 1.0, so that an ordinary photograph keeps its exposure. A few fireflies neither trigger
     nor steer it. `most` bounds the factor (4 stops) for an image that is black but for a few lamps.
     """
     linear = finite(linear)[..., :3]
-    if np.mean(linear.max(axis=-1) > 1.0) <= 0.001:
-        return 1.0
     bright = float(np.percentile(luminance(linear), 95.0))
+    if np.mean(linear.max(axis=-1) > 1.0) <= 0.001:
+        return max(1.0, min(least / max(bright, 1e-12), most))
     return float(min(target / max(bright, 1e-12), most))
 
 

@@ -18,6 +18,7 @@ from .fitting import LARGEST_RESULT
 class Task:
     """What a task takes and makes. `made_from` names, for each derived output, the channels that a team must make for it.
 
+    A picture whose bright parts are darker than `least_light` is shown to the team as bright as that, and its result is darkened again.
     `looks` is how large the network sees a picture by default, in native sizes: whole, or closely by tiles. The picture of a
     `surface` may tile, be lit by a flash, and come with maps of other sizes. A task may need no channels at all
     (`from_nothing`), and one that `remakes` channels makes those that are given, if it is not told which.
@@ -30,11 +31,14 @@ class Task:
     made_from: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     looks: int = 1
+    least_light: float = 0.0
     surface: bool = False
     from_nothing: bool = False
     remakes: bool = False
 
 
+LEAST_LIGHT = 0.25
+"""Renders that teams were trained on are rarely darker, and how bright one is, is only its exposure."""
 _MAPS = ("albedo", "roughness", "metalness", "normals")
 _PARTS = (*_MAPS, "depth", "diffuseshading")
 TASKS = {
@@ -64,6 +68,7 @@ TASKS = {
             {"image": ("inverseshading",)},
             needs=("albedo",),
             looks=8,
+            least_light=LEAST_LIGHT,
         ),
         Task(
             SYNTHESIZE,

@@ -28,13 +28,13 @@ def another(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Why a state is of another run than what is asked for now, to follow "is of a run "; empty where it is of this one.
 
     Adapters lie in the state by number alone. So those of other teammates would fit as well, and do what they were not trained for.
-    States of earlier versions that do not tell are taken as they are.
+    States of earlier versions that do not tell are taken as they are, and so is a base that has moved: `changes` says so.
     """
     if not set(PARTS) <= set(before):
         return ""
     if before["stage"] != now["stage"]:
         return f"of the stage {before['stage']}"
-    if Path(before["base"]).resolve() != Path(now["base"]).resolve():
+    if Path(before["base"]).exists() and Path(before["base"]).resolve() != Path(now["base"]).resolve():
         return f"on the base {before['base']}"
     if _teammates(before) != _teammates(now):
         return f"with the teammates {', '.join(_teammates(before))}"

@@ -222,6 +222,11 @@ def test_weights_of_other_teammates_bases_and_stages_are_not_taken_up(samples, b
     other = tiny_base("SD3", tmp_path / "other")
     with pytest.raises(ConfigError, match=f"on the base {base}; choose another output"):
         train(dataclasses.replace(further, base=str(other)))
+    moved = base.rename(base.with_name("moved"))
+    said = []
+    Trainer(dataclasses.replace(further, base=str(moved)), stage_for(dataclasses.replace(further, base=str(moved))), said.append).run()
+    assert f"base was {base}" in said[0]
+    moved.rename(base)
     stage = stage_for(further)
     with pytest.raises(ConfigError, match="of the stage team; choose another output"):
         Trainer(dataclasses.replace(further, stage="joint", options={"teams": ("a.toml",)}), stage, lambda line: None).run()

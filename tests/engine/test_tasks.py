@@ -191,6 +191,19 @@ def test_a_bright_picture_of_any_components_is_exposed_by_its_light_alone(runner
     assert info["exposure"] == pytest.approx(0.2, rel=1e-4)
 
 
+def test_how_dark_a_render_is_does_not_change_how_it_is_shaded(runner):
+    buffers = g_buffers()
+    light = np.full_like(buffers["image"].data, 0.25)
+    light[::3] = 0.1
+    made = []
+    for factor in (1.0, 0.125):
+        buffers["image"] = ChannelImage(light * np.float32(factor), "scene-linear")
+        outputs, info = ask(runner, "shade", buffers)
+        made.append(outputs["image"].data / factor)
+        assert info["exposure"] == pytest.approx(1.0 / factor, rel=1e-4)
+    assert np.allclose(*made, rtol=1e-3, atol=1e-4)
+
+
 def test_shading_keeps_the_background_and_makes_the_rest(runner):
     buffers = g_buffers()
     made, _ = ask(runner, "shade", buffers)

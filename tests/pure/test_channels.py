@@ -224,6 +224,14 @@ def test_exposure_leaves_photographs_alone_and_tames_hdr():
     assert colour.exposure_factor(lamp_at_night) <= 16.0
 
 
+def test_a_dark_render_becomes_as_bright_as_it_has_to_be():
+    dark = np.full((8, 8, 3), 0.05, np.float32)
+    assert colour.exposure_factor(dark) == 1.0
+    assert colour.exposure_factor(dark, least=0.25) == pytest.approx(5.0, rel=1e-5)
+    assert colour.exposure_factor(dark * 6, least=0.25) == 1.0
+    assert colour.exposure_factor(dark * 0, least=0.25) == 16.0
+
+
 def test_every_channel_of_the_known_teams_is_in_the_vocabulary():
     given_or_wanted = "image halfway albedo diffuse specular roughness metalness normals depth height mask"
     light = "diffuseshading inverseshading shading residual"
