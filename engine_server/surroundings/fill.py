@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Holes in pictures filled with what lies around them, all channels together: for teams that make nothing of their own.
 
-A small copy of the picture is filled piece by piece (`patchwork`). Then, from coarse to fine, two things take turns: each window that
-overlaps the hole looks for the known window that is most like it, and each pixel of the hole becomes the mean of what the windows over
-it would have there (Wexler, Shechtman and Irani, "Space-Time Completion of Video", PAMI 2007). Where there are many windows, each looks
-where it and its neighbours found something before, and nearby (`search`). In the end each pixel is that of the most similar window over
-it, for means take the grain away, and what shows where pieces meet is made up for (`joints`). A window spans all channels: a joint in
-the albedo is a joint in the normals.
+A small copy of the picture is filled piece by piece (`patchwork`), and a still smaller one, where lines that the hole leaves little
+of go astray less often, but grain is lost: so it is only used where what it makes is much more like what is known. Then, from coarse
+to fine, two things take turns: each window that overlaps the hole looks for the known window that is most like it, and each pixel of
+the hole becomes the mean of what the windows over it would have there (Wexler, Shechtman and Irani, "Space-Time Completion of Video",
+PAMI 2007). Where there are many windows, each looks where it and its neighbours found something before, and nearby (`search`). In the
+end each pixel is that of the most similar window over it, for means take the grain away, and what shows where pieces meet is made up
+for (`joints`). A window spans all channels: a joint in the albedo is a joint in the normals.
 """
 
 from __future__ import annotations
@@ -17,24 +18,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from ..membrane import filled
 from .joints import joined
+from .levels import Level, levels_of
 from .patchwork import PIECE, Patchwork
 from .search import Search
 from .windows import MANY, Grid, Tensor, components, described
 
 TURNS = (6, 4, 3)
 """Turns on the coarsest level, the next one, and on each one that follows; a single one where a level has many pixels."""
-THICK, SMALL = 28, 2**16
-"""The hole of the coarsest level is at most about so many pixels thick, and the picture has at most so many."""
-COARSE = 256
-"""Pixels a side at which it is seen how thick the hole is."""
-LEAST = 8 * PIECE
-"""No level is narrower, pixels."""
-ENOUGH = 64
-"""So many windows are known on every level."""
+SURELY = 0.6
+"""The smaller start is used if its windows are at most so many times as unlike the known ones as the usual start's."""
 ALL_PAIRS, AT_ONCE = 2**27, 2**24
 """Pairs of windows up to which all are compared, and how many at once."""
 FAR = 0.5
@@ -60,12 +55,12 @@ def continued(
     """
     hole = np.ascontiguousarray(hole)
     stack = _Stack.of(pictures, wanted, hole)
-    levels = _levels(stack.values, hole, periodic)
+    levels, usual = levels_of(stack.values, hole, periodic)
     if not levels:
         return {name: filled(pictures[name], hole, periodic) for name in wanted}
     generator = torch.Generator().manual_seed(seed)
     with _one_thread():
-        return stack.pictures(_Fill(stack, periodic, generator, levels, on_step).run())
+        return stack.pictures(_Fill(stack, periodic, generator, levels, usual, on_step).run())
 
 
 @contextlib.contextmanager
@@ -115,76 +110,51 @@ class _Stack:
         return {name: np.repeat(part, 3, -1) if part.shape[-1] == 1 else part for name, part in cut.items()}
 
 
-def _levels(values: Tensor, hole: np.ndarray, periodic: bool) -> list[tuple[Tensor, Tensor]]:
-    """The picture and its hole in sizes from coarse to fine, each twice the one before; none if too little is known."""
-    levels, thick = [], _thickness(torch.from_numpy(hole), periodic)
-    level = values, torch.from_numpy(hole)
-    while _known(level[1], periodic) >= ENOUGH:
-        levels.insert(0, level)
-        height, width = level[1].shape
-        if (thick <= THICK and height * width <= SMALL) or min(height, width) < 2 * LEAST:
-            break
-        level, thick = _halved(*level), thick / 2
-    return levels
-
-
-def _known(hole: Tensor, periodic: bool) -> int:
-    if min(hole.shape) < PIECE:
-        return 0
-    return int((~Grid(*hole.shape, periodic, PIECE).any(hole)).sum())
-
-
-def _thickness(hole: Tensor, periodic: bool) -> int:
-    """About how many pixels the deepest place of the hole is away from what is known."""
-    scale = 1 + max(hole.shape) // COARSE
-    rest = functional.max_pool2d(hole.float()[None, None], scale, ceil_mode=True)
-    depth, mode = 0, "circular" if periodic else "replicate"
-    while rest.any() and depth < COARSE:
-        rest = -functional.max_pool2d(functional.pad(-rest, (1, 1, 1, 1), mode=mode), 3, 1)
-        depth += 1
-    return depth * scale
-
-
-def _halved(values: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """Half the size: what is known of four pixels each; a hole where any of them is."""
-    height, width = hole.shape
-    more = (0, width % 2, 0, height % 2)
-    known = functional.pad((~hole).float()[None, None], more, mode="replicate")
-    share = functional.avg_pool2d(known, 2)
-    values = functional.avg_pool2d(functional.pad(values[None], more, mode="replicate") * known, 2) / share.clamp_min(0.25)
-    return values[0], share[0, 0] < 1
-
-
 class _Fill:
     """The work on all levels. What is found on one is known on the next: for each pixel the known one that it is copied from."""
 
-    def __init__(self, stack: _Stack, periodic: bool, generator: torch.Generator, levels: list, on_step: Told) -> None:
+    def __init__(self, stack: _Stack, periodic: bool, generator: torch.Generator, levels: list[Level], usual: int, on_step: Told) -> None:
         self.stack, self.periodic, self.generator, self.on_step = stack, periodic, generator, on_step
-        self.levels = levels
-        self.turns = [1 if hole.numel() > MANY else TURNS[min(k, len(TURNS) - 1)] for k, (_, hole) in enumerate(levels)]
-        self.source, self.done, self.total = torch.empty(0), 0, sum(self.turns) + TURNS[0]
+        self.levels, self.usual = levels, usual
+        ways = [range(usual, len(levels)), range(usual + 1) if usual else ()]
+        self.done, self.total = 0, sum(self._turns(k) for way in ways for k in way) + TURNS[0] * (1 + usual)
+
+    def _turns(self, number: int) -> int:
+        """On a level: the more the coarser it is."""
+        late = max(0, number - self.usual)
+        return 1 if self.levels[number][1].numel() > MANY else TURNS[min(late, len(TURNS) - 1)]
 
     def run(self) -> Tensor:
         """The values of the finest level."""
-        before = None
-        for turns, (values, hole) in zip(self.turns, self.levels, strict=True):
-            self.source = self._pieces(values, hole) if before is None else _finer(self.source, before, hole)
-            level = _Level(values, hole, self.stack.guides, self.periodic, self.generator)
-            self._refine(level, turns)
-            before = hole.shape
-        return joined(level.values, level.made, level.hole, self.source, self.periodic)
+        found = self._through(self.usual, self.usual)
+        if self.usual and (other := self._through(0, self.usual)).unlike <= SURELY * found.unlike:
+            found = other
+        for number in range(self.usual + 1, len(self.levels)):
+            found = self._refined(number, _finer(found.source, self.levels[number - 1][1].shape, self.levels[number][1]))
+        values, hole = self.levels[-1]
+        made = hole & ~self.stack.guides[:, None, None]
+        return joined(values, made, hole.view(-1), found.source, self.periodic)
 
-    def _refine(self, level: _Level, turns: int) -> None:
-        made = level.copied(self.source)
-        for _ in range(turns):
-            made, self.source = level.turn(made, self.source)
+    def _through(self, first: int, last: int) -> _Found:
+        """From pieces on the first of these levels to the last."""
+        found = self._refined(first, self._pieces(*self.levels[first]))
+        for number in range(first + 1, last + 1):
+            found = self._refined(number, _finer(found.source, self.levels[number - 1][1].shape, self.levels[number][1]))
+        return found
+
+    def _refined(self, number: int, source: Tensor) -> _Found:
+        level = _Level(*self.levels[number], self.stack.guides, self.periodic, self.generator)
+        made = level.copied(source)
+        for _ in range(self._turns(number)):
+            made, source = level.turn(made, source)
             self._told(self.done + 1, made)
+        return _Found(source, level.unlike)
 
     def _pieces(self, values: Tensor, hole: Tensor) -> Tensor:
-        grid = Grid(*hole.shape, self.periodic, PIECE)
+        grid, before = Grid(*hole.shape, self.periodic, PIECE), self.done
         work = Patchwork(values, hole, self.stack.guides, grid, self.generator)
-        source = work.sources(lambda share: self._told(int(share * TURNS[0]), work.values))
-        self._told(TURNS[0], work.values)
+        source = work.sources(lambda share: self._told(before + int(share * TURNS[0]), work.values))
+        self._told(before + TURNS[0], work.values)
         return source
 
     def _told(self, done: int, values: Tensor) -> None:
@@ -192,6 +162,14 @@ class _Fill:
         if done > self.done:
             self.on_step(done, self.total, lambda: self.stack.pictures(values)[name])
             self.done = done
+
+
+@dataclass(frozen=True)
+class _Found:
+    """For each pixel of a level the known one that it is copied from, and how unlike the known windows those over the hole are."""
+
+    source: Tensor
+    unlike: float
 
 
 def _finer(source: Tensor, before: tuple[int, int], hole: Tensor) -> Tensor:
@@ -217,6 +195,7 @@ class _Level:
         self.filters = components(values, self.grid, self.known, generator)
         self.described = described(values, self.grid, self.filters)
         self.found: Tensor | None = None
+        self.unlike = 0.0
 
     def copied(self, source: Tensor) -> Tensor:
         """The picture with each pixel of the hole copied."""
@@ -227,7 +206,7 @@ class _Level:
         """One search and one mean: the new picture, and where each pixel is copied from in the main."""
         seen = described(made, self.grid, self.filters)[self.open]
         like, off = self._compared(seen) if len(self.open) * len(self.known) <= ALL_PAIRS else self._searched(seen, source)
-        self.found = like
+        self.found, self.unlike = like, float(off.mean())
         return self._mean(like, off)
 
     def _compared(self, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from blender_addon.wire import ChannelImage, Submit
-from engine_server.surroundings.joints import _Places, joined
 from engine_server.membrane import filled, relaxed
 from engine_server.surroundings.patchwork import PIECE, Patchwork
 from engine_server.runner import TaskRunner
+from engine_server.surroundings import fill
 from engine_server.surroundings.fill import continued
+from engine_server.surroundings.joints import _Places, joined
+from engine_server.surroundings.levels import levels_of
 from engine_server.surroundings.windows import Grid, components, described
 
 
@@ -223,3 +225,29 @@ def test_a_tie_keeps_what_is_made_up_for_near():
     around = np.pad(tied, ((1, 1), (1, 1), (0, 0)), "wrap")
     stretch = 4.1 * tied - around[:-2, 1:-1] - around[2:, 1:-1] - around[1:-1, :-2] - around[1:-1, 2:]
     assert np.allclose(stretch, aim, atol=1e-3)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(64, 0), (100, 0), (200, 1), (700, 1)])
+def test_there_is_a_smaller_start_where_there_is_room(side, expected):
+    hole = np.zeros((side, side), bool)
+    hole[side // 2 : side // 2 + side // 8, side // 2 : side // 2 + side // 8] = True
+    levels, usual = levels_of(torch.zeros(1, side, side), hole, periodic=False)
+    assert usual == expected and [each.shape[-1] for _, each in levels] == sorted(each.shape[-1] for _, each in levels)
+    assert levels[-1][1].shape == (side, side) and min(levels[0][1].shape) >= min(side, 64)
+
+
+@pytest.mark.parametrize(("unlike", "smaller"), [(0.5, True), (0.7, False)])
+def test_the_smaller_start_is_used_only_where_it_is_surely_better(monkeypatch, unlike, smaller):
+    """Two starts, of which each copies from another side."""
+    picture, hole = np.random.default_rng(0).random((160, 160, 3)).astype(np.float32), np.zeros((160, 160), bool)
+    hole[70:90, 70:90] = True
+    copied = []
+
+    def through(self, first, last):
+        source = torch.arange(160 * 160).view(160, 160).roll(40 if first else -40, 1).reshape(-1)
+        return fill._Found(source, 1.0 if first else unlike)
+
+    monkeypatch.setattr(fill._Fill, "_through", through)
+    monkeypatch.setattr(fill, "joined", lambda values, made, hole, source, periodic: copied.append(source.clone()) or values)
+    continued({"albedo": picture}, ("albedo",), hole)
+    assert int(copied[0][0]) == (40 if smaller else 120)
