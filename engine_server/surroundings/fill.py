@@ -30,6 +30,8 @@ TURNS = (6, 4, 3)
 """Turns on the coarsest level, the next one, and on each one that follows; a single one where a level has many pixels."""
 SURELY = 0.6
 """The smaller start is used if its windows are at most so many times as unlike the known ones as the usual start's."""
+COMPARED = 2
+"""Turns after which the smaller start is compared: they are the most of what it costs."""
 ALL_PAIRS, AT_ONCE = 2**27, 2**24
 """Pairs of windows up to which all are compared, and how many at once."""
 FAR = 0.5
@@ -116,8 +118,8 @@ class _Fill:
     def __init__(self, stack: _Stack, periodic: bool, generator: torch.Generator, levels: list[Level], usual: int, on_step: Told) -> None:
         self.stack, self.periodic, self.generator, self.on_step = stack, periodic, generator, on_step
         self.levels, self.usual = levels, usual
-        ways = [range(usual, len(levels)), range(usual + 1) if usual else ()]
-        self.done, self.total = 0, sum(self._turns(k) for way in ways for k in way) + TURNS[0] * (1 + usual)
+        whole = sum(map(self._turns, range(usual, len(levels)))) + TURNS[0]
+        self.done, self.total = 0, whole + (TURNS[0] + self._turns(0) + COMPARED if usual else 0)
 
     def _turns(self, number: int) -> int:
         """On a level: the more the coarser it is."""
@@ -126,26 +128,30 @@ class _Fill:
 
     def run(self) -> Tensor:
         """The values of the finest level."""
-        found = self._through(self.usual, self.usual)
-        if self.usual and (other := self._through(0, self.usual)).unlike <= SURELY * found.unlike:
+        found = self._begun(self.usual)
+        if self.usual and (other := self._risen(self._begun(0))).unlike <= SURELY * found.unlike:
             found = other
         for number in range(self.usual + 1, len(self.levels)):
-            found = self._refined(number, _finer(found.source, self.levels[number - 1][1].shape, self.levels[number][1]))
+            found = self._refined(number, self._finer(found, number), self._turns(number))
         values, hole = self.levels[-1]
         made = hole & ~self.stack.guides[:, None, None]
         return joined(values, made, hole.view(-1), found.source, self.periodic)
 
-    def _through(self, first: int, last: int) -> _Found:
-        """From pieces on the first of these levels to the last."""
-        found = self._refined(first, self._pieces(*self.levels[first]))
-        for number in range(first + 1, last + 1):
-            found = self._refined(number, _finer(found.source, self.levels[number - 1][1].shape, self.levels[number][1]))
-        return found
+    def _begun(self, number: int) -> _Found:
+        """A level filled from nothing."""
+        return self._refined(number, self._pieces(*self.levels[number]), self._turns(number))
 
-    def _refined(self, number: int, source: Tensor) -> _Found:
+    def _risen(self, found: _Found) -> _Found:
+        """From the smaller start to the usual one, as far as it takes to compare them."""
+        return self._refined(self.usual, self._finer(found, self.usual), COMPARED)
+
+    def _finer(self, found: _Found, number: int) -> Tensor:
+        return _finer(found.source, self.levels[number - 1][1].shape, self.levels[number][1])
+
+    def _refined(self, number: int, source: Tensor, turns: int) -> _Found:
         level = _Level(*self.levels[number], self.stack.guides, self.periodic, self.generator)
         made = level.copied(source)
-        for _ in range(self._turns(number)):
+        for _ in range(turns):
             made, source = level.turn(made, source)
             self._told(self.done + 1, made)
         return _Found(source, level.unlike)

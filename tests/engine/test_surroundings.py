@@ -243,11 +243,12 @@ def test_the_smaller_start_is_used_only_where_it_is_surely_better(monkeypatch, u
     hole[70:90, 70:90] = True
     copied = []
 
-    def through(self, first, last):
-        source = torch.arange(160 * 160).view(160, 160).roll(40 if first else -40, 1).reshape(-1)
-        return fill._Found(source, 1.0 if first else unlike)
+    def found(self, number, *words):
+        source = torch.arange(160 * 160).view(160, 160).roll(40 if number else -40, 1).reshape(-1)
+        return fill._Found(source, 1.0 if number else unlike)
 
-    monkeypatch.setattr(fill._Fill, "_through", through)
+    monkeypatch.setattr(fill._Fill, "_begun", found)
+    monkeypatch.setattr(fill._Fill, "_risen", lambda self, begun: begun)
     monkeypatch.setattr(fill, "joined", lambda values, made, hole, source, periodic: copied.append(source.clone()) or values)
     continued({"albedo": picture}, ("albedo",), hole)
     assert int(copied[0][0]) == (40 if smaller else 120)
