@@ -14,7 +14,7 @@ from blender_addon import motion
 from engine_server import channels, colour
 from engine_server.train.generate_materials import is_for_validation
 from scripts.benchmarks import flicker
-from scripts.cycles import generate_scenes, objects, planes, rendering, scene, shaders, truth
+from scripts.cycles import generate_scenes, gobos, objects, planes, rendering, scene, shaders, truth
 
 CHANNELS = "image noisy albedo normals depth roughness metalness diffuseshading inverseshading".split()
 
@@ -166,6 +166,38 @@ def test_behind_things_before_a_wall_there_is_the_wall(scans: Path) -> None:
         assert upper["albedo"].max(-1).min() > 0
         towards = upper["normals"][..., 2].mean() / 127.5 - 1
         assert towards > 0.5  # it faces the camera
+
+
+@pytest.mark.parametrize("pattern", [gobos._panes, gobos._blind, gobos._leaves])
+def test_light_falls_through_what_stands_before_the_sun_and_no_camera_sees_it(pattern, monkeypatch) -> None:
+    for name in ("_panes", "_blind", "_leaves"):
+        monkeypatch.setattr(gobos, name, pattern)
+    made, light = rendering.empty_scene(), []
+    objects.paint(objects.sheet(30.0), surface(0.8, 1.0))
+    objects.camera((0.0, 0.0, 12.0), (0.0, 0.0, 0.0), 30.0)  # from behind what the light has to pass
+    sun = objects.lamp("SUN", (0.5, 0.0, 4.0), 3.0, 0.0)
+    rendering.set_up(made, 48, 48, 4, denoise=False)
+    rendering.store_passes(made)
+    for _ in range(2):
+        passes = rendering.render_passes(made)
+        light.append(passes["Combined"][..., 0])
+        assert np.allclose(passes["albedo"][..., :3], 0.8, atol=1e-3), "the sheet is in the way of the camera"
+        gobos.put_before(sun, np.random.default_rng(3)) if len(light) == 1 else None
+    plain, broken = light
+    lit = broken > 0.5 * plain
+    assert 0.01 < lit.mean() < 0.95 and (broken < 0.1 * plain).mean() > 0.03 and plain.std() < 0.05 * plain.mean()
+
+
+def test_turned_bodies_stand_and_their_normals_look_out() -> None:
+    for seed in range(6):
+        rendering.empty_scene()
+        thing = objects.turned(np.random.default_rng(seed))
+        objects.stand(thing, 0.0, 0.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        bpy.context.view_layer.update()
+        corners = np.array([thing.matrix_world @ vertex.co for vertex in thing.data.vertices])
+        assert corners[:, 2].min() == pytest.approx(0.0, abs=0.1) and np.ptp(corners, axis=0).min() > 0.2
+        volume = sum(face.area * face.normal.dot(face.center) for face in thing.data.polygons) / 3.0
+        assert volume > 0.0, "its normals look in"
 
 
 def test_an_interrupted_run_goes_on(scans: Path, tmp_path: Path) -> None:
