@@ -140,10 +140,10 @@ def test_samples_depend_on_seed_and_number_alone(scans: Path) -> None:
 
 
 def test_noisy_and_clean_show_the_same_scene(scans: Path) -> None:
-    made = generate_scenes.make_sample(recipe(scans, "--samples", "32"), 2)
+    made = generate_scenes.make_sample(recipe(scans, "--samples", "32", "--kinds", "ground"), 2)  # 8 bits cut bright noise off indoors
     noisy, clean = (colour.display_decode(made[name] / np.float32(255.0)) for name in ("noisy", "image"))
     assert not np.array_equal(noisy, clean)
-    assert np.mean(noisy) == pytest.approx(np.mean(clean), rel=0.25)
+    assert np.mean(noisy) == pytest.approx(np.mean(clean), rel=0.15)
 
 
 def test_things_before_nothing_have_a_background_of_one_colour(scans: Path) -> None:
