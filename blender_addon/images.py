@@ -163,11 +163,7 @@ def light_curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
     space = working()
     if image.is_float and not image.colorspace_settings.is_data:
         return lambda values: to_rec709(finite(values), space)
-    if image.is_float:
-        return finite
-    if image.colorspace_settings.is_data or "linear" in image.colorspace_settings.name.lower():
-        return finite
-    return bytes_to_linear
+    return finite if image.is_float or shows_numbers(image) else bytes_to_linear
 
 
 def read_channel(image: bpy.types.Image, channel: str, normals: str = "tangent-normal") -> LaterImage:

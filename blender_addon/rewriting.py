@@ -41,6 +41,11 @@ class Original:
     meaning: Curve
     """From stored colours to wire values of a channel."""
 
+    @property
+    def light(self) -> bool:
+        """Does it hold light of the working space, and neither data nor display-encoded bytes?"""
+        return self.deep and self.space != DATA
+
     @staticmethod
     def of(image: bpy.types.Image, channel: str) -> Original:
         """Take the pixels. Raises `ImageError`."""
@@ -74,13 +79,13 @@ class Original:
         values = values * 0.5 + 0.5 if storage.signed else values
         if storage.space == DATA:
             return values if self.numbers or not self.deep else srgb_to_linear(values)
-        if self.deep and self.space != DATA:
+        if self.light:
             return from_rec709(values, self.working)
         return values if self.deep or self.numbers else linear_to_srgb(np.clip(values, 0.0, 1.0))
 
     def copy(self, name: str, file: bytes) -> bpy.types.Image:
         """The copy, packed, from its file."""
-        made = packed(name, file, self.working if self.deep and self.space != DATA else self.space)
+        made = packed(name, file, self.working if self.light else self.space)
         made.alpha_mode = "PREMUL" if self.deep else self.alpha_mode  # floats are held premultiplied, whatever the file has
         return made
 
@@ -173,6 +178,6 @@ def _shown(original: Original) -> np.ndarray:
     made = np.ones((*stored.shape[:2], 4), np.float32)
     for low in range(0, len(stored), LINES):
         colour = finite(colour_of(stored[low : low + LINES]))
-        light = to_rec709(colour, original.working) if original.deep else colour
+        light = to_rec709(colour, original.working) if original.light else colour
         made[low : low + LINES, :, :3] = colour if encoded else linear_to_srgb(np.clip(light, 0.0, 1.0))
     return made

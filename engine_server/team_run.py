@@ -85,8 +85,8 @@ class Run:
     def _exposure(self) -> float:
         """What light, that is `LIT`, is multiplied with before it is encoded; results are divided by it."""
         image = self.wire.get("image")
-        light = channels.three_components(image.data) if image else np.ones((1, 1, 3), np.float32)
-        automatic = colour.exposure_factor(light, least=self.task.least_light)
+        least = self.task.least_light
+        automatic = colour.exposure_factor(channels.three_components(image.data), least=least) if image else 1.0
         return automatic * 2.0 ** float(self._option("exposure"))
 
     def _to_model(self, name: str, image: ChannelImage) -> np.ndarray:

@@ -33,8 +33,8 @@ def levels_of(values: Tensor, hole: np.ndarray, periodic: bool) -> tuple[list[Le
         height, width = level[1].shape
         if (thick <= THICK and height * width <= SMALL) or min(height, width) < 2 * LEAST:
             break
-        level, thick = halved(*level), thick / 2
-    smaller = halved(*levels[0]) if levels and min(levels[0][1].shape) >= 2 * LEAST else None
+        level, thick = _halved(*level), thick / 2
+    smaller = _halved(*levels[0]) if levels and min(levels[0][1].shape) >= 2 * LEAST else None
     if smaller is not None and _known(smaller[1], periodic) >= ENOUGH:
         return [smaller, *levels], 1
     return levels, 0
@@ -57,7 +57,7 @@ def _thickness(hole: Tensor, periodic: bool) -> int:
     return depth * scale
 
 
-def halved(values: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+def _halved(values: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
     """Half the size: what is known of four pixels each; a hole where any of them is."""
     height, width = hole.shape
     more = (0, width % 2, 0, height % 2)

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from .errors import ConfigError
+from .errors import ConfigError, in_a_sentence
 
 Tensors = dict[str, torch.Tensor]
 OF_THE_RUN = ("state*", "latents*", "log.jsonl", "tensorboard", "samples*")
@@ -65,19 +65,14 @@ def _read(path: Path) -> Tensors:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; a mistake is one sentence on the error stream and 2."""
+    """The command line; 2 after a sentence on what to mend."""
     parser = argparse.ArgumentParser(prog="python -m engine_server.train.mean", description=__doc__.split("\n")[0])
     parser.add_argument("--before", type=Path, required=True, help="the run that the other one went on from")
     parser.add_argument("--after", type=Path, required=True, help="the run that went on")
     parser.add_argument("--share", type=float, required=True, help="how much of the weights after: 0 to 1")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     args = parser.parse_args(argv)
-    try:
-        write_mean(args.before, args.after, args.share, args.out)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return in_a_sentence(lambda: write_mean(args.before, args.after, args.share, args.out))
 
 
 if __name__ == "__main__":

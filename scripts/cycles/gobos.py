@@ -54,12 +54,11 @@ def _math(shader: Shader, operation: str, first: Any, second: Any) -> Any:
     return node.outputs["Value"]
 
 
-def _within(shader: Shader, axis: int, centre: float, half: float) -> Any:
-    """1 where a coordinate is at most `half` from `centre`."""
+def _within(shader: Shader, axis: int, half: float) -> Any:
+    """1 where a coordinate is at most `half` from the middle."""
     split = shader.node("SeparateXYZ")
     shader.link(_place(shader), split.inputs[0])
-    away = _math(shader, "SUBTRACT", split.outputs[axis], centre)
-    return _math(shader, "LESS_THAN", _math(shader, "ABSOLUTE", away, 0.0), half)
+    return _math(shader, "LESS_THAN", _math(shader, "ABSOLUTE", split.outputs[axis], 0.0), half)
 
 
 def _panes(shader: Shader, random: Random) -> Any:
@@ -72,7 +71,7 @@ def _panes(shader: Shader, random: Random) -> Any:
     bars.inputs["Brick Width"].default_value = wide / float(random.integers(1, 4))
     bars.inputs["Row Height"].default_value = high / float(random.integers(1, 4))
     shader.link(_place(shader), bars.inputs["Vector"])
-    inside = _math(shader, "MULTIPLY", _within(shader, 0, 0.0, wide), _within(shader, 1, 0.0, high))
+    inside = _math(shader, "MULTIPLY", _within(shader, 0, wide), _within(shader, 1, high))
     return _math(shader, "MULTIPLY", inside, bars.outputs["Color"])
 
 
