@@ -27,19 +27,16 @@ from blender_addon.wire import ModelInfo, ProtocolError
 from .abilities import TASKS, obstacle
 from .failures import printable
 from .teamwork import TeamError
+from .teamwork.adapters import BUNDLED, TEAM_FILE
 from .teamwork.manner import Manner, manner_of
 
 log = logging.getLogger(__name__)
 
-BUNDLED = Path(__file__).parent / "bundled"
 FOLDERS_VARIABLE = "TEAMWORK_MODELS"
-TEAM_FILE = "team.safetensors"
 MAX_HEADER_BYTES = 100_000_000
 FLOAT32_BYTES = 4
 WORKING_SHARE = 1.5
 """Activations and the library itself, as a share of the weights: a rough figure, to warn before a job."""
-
-
 LONGEST_TITLE = 200
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..teamwork.adapters import own_adapter
+from ..teamwork.adapters import BUNDLED, TEAM_FILE, own_adapter, team_folder
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint
 from ..teamwork.config import CheckpointError, TeamConfig, TeamError
 from ..teamwork.team import Team
@@ -19,9 +19,6 @@ from .base import Base
 from .components import FAULTS, Source, first_line
 from .placement import check_mode, compile_blocks, offload, save_vae_memory
 from .prompts import TextEncoders, empty_prompt, facts_of, has_text_encoders
-
-BUNDLED = Path(__file__).parent.parent / "bundled"
-TEAM_FILE = "team.safetensors"
 
 
 def bundled_teams() -> list[str]:
@@ -86,7 +83,7 @@ def _check_device(device: str) -> None:
 
 def _resolved(base: str, adapter: str | Path | None) -> tuple[str | Path, str | Path, dict]:
     """The base, the adapter's file and the settings that `load_team` was asked for."""
-    folder = next((f for f in (Path(base), BUNDLED / base) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
+    folder = team_folder(base)
     if folder:
         file = (own_adapter(folder, adapter) or Path(adapter)) if adapter else folder / TEAM_FILE
         settings = _settings(folder / "team.json")

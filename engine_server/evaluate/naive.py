@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models import BUNDLED, TEAM_FILE
-from ..teamwork.adapters import own_adapter
+from ..teamwork.adapters import own_adapter, team_folder
 from .errors import DataError
 
-NANO = BUNDLED / "nano"
 MEANS_FILE, SCENE_MEANS_FILE = "naive_means.json", "naive_means_scenes.json"
 TRAINING_MEAN, PHOTO_ITSELF, FLAT, ZERO = "training mean", "photo itself", "flat", "all zero"
 PLAIN_DIFFUSE = "plain diffuse"
@@ -24,7 +22,7 @@ def folder_of(team: str, adapter: str | Path | None = None) -> Path:
 
     Raises `TeamError` for an adapter's bare name that the team and the working folder both have.
     """
-    folder = next((f for f in (Path(team), BUNDLED / team) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
+    folder = team_folder(team)
     if folder and (adapter is None or own_adapter(folder, adapter)):
         return folder
     return Path(adapter).parent if adapter else Path(team)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which file an adapter's name or path means: one of the team's own, or the user's. No torch."""
+"""Which folder a team's name or path means, and which file an adapter's: one of the team's own, or the user's. No torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import os
 from pathlib import Path
 
 from .config import TeamError
+
+
+BUNDLED = Path(__file__).parent.parent / "bundled"
+TEAM_FILE = "team.safetensors"
+
+
+def team_folder(name: str | Path) -> Path | None:
+    """The folder of a team with its base, given as a path or by a bundled team's name; None where there is none such."""
+    return next((f for f in (Path(name), BUNDLED / name) if (f / TEAM_FILE).is_file() and (f / "base").is_dir()), None)
 
 
 def own_adapter(folder: Path, adapter: str | Path) -> Path | None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from engine_server.commands import evaluate as command
 from engine_server.evaluate import naive
+from engine_server.models import BUNDLED
 from tests.core.tiny import tiny_adapter, tiny_base
 
 TEAMMATES = ("image.in", "albedo.out", "normals.out", "roughness.out", "metalness.out")
@@ -112,7 +113,7 @@ def test_the_training_means_are_those_of_the_team_itself(tiny_team, write, tmp_p
 def test_the_bundled_team_has_its_own_means_and_a_folder_those_in_it(tmp_path):
     means, note = naive.read_means(naive.folder_of("nano") / naive.SCENE_MEANS_FILE)
     assert note is None and {"albedo", "roughness", "metalness", "depth", "diffuseshading", "inverseshading"} == set(means)
-    assert naive.folder_of("nano", Path("scenes.safetensors")) == naive.folder_of("nano") == naive.BUNDLED / "nano"
+    assert naive.folder_of("nano", Path("scenes.safetensors")) == naive.folder_of("nano") == BUNDLED / "nano"
     assert naive.folder_of("someone/base", tmp_path / "run" / "team.safetensors") == tmp_path / "run"
     (tmp_path / "scenes.safetensors").touch()
     assert naive.folder_of("nano", tmp_path / "scenes.safetensors") == tmp_path
