@@ -26,7 +26,8 @@ class Wording:
     """What a run was told in words: a prompt for all images or one for each, what to keep away from, and how strongly.
 
     `guidance` is the scale of classifier-free guidance (Ho and Salimans, arXiv 2207.12598), 1 being none, or, for a base
-    whose network takes guidance as an input, that number. None is the base's default: 1, or 3.5 for FLUX.1-dev.
+    whose network takes guidance as an input, that number. None is the base's default: 1, or 3.5 for FLUX.1-dev; a base of
+    words (see `Words`) says its own, for where there is a prompt.
     """
 
     prompt: str | Sequence[str] = ""
@@ -72,7 +73,9 @@ class Guided:
 
 def direct(base: Base, wording: Wording, images: int) -> Directed:
     """Encode what a run was told, for so many images. Raises `RequestError` for what the base cannot take."""
-    texts, scale = _texts(wording.prompt, images), _scale(base, wording.guidance)
+    texts = _texts(wording.prompt, images)
+    usual = getattr(base.encode_prompts, "guidance", None) if any(texts) else None
+    scale = _scale(base, usual if wording.guidance is None else wording.guidance)
     guided = base.guidance is None and scale not in (None, 1.0)
     if any(texts) or wording.negative:
         _check_encoders(base)

@@ -19,6 +19,8 @@ from .base import Base
 from .components import FAULTS, Source, first_line
 from .placement import check_mode, compile_blocks, offload, save_vae_memory
 from .prompts import TextEncoders, empty_prompt, facts_of, has_text_encoders
+from .words import FILE as WORDS
+from .words import read_words
 
 
 def bundled_teams() -> list[str]:
@@ -156,7 +158,8 @@ def _assembled(source: Source, recognised: tuple[str, type[Base], type], device:
     parts = (network, vae) if sparing else (network.to(device), vae.to(device))
     place = {"device": device if sparing else None, "dtype": source.dtype if quantized else None}
     base = kind(*parts, source.load_scheduler(), prompt, source.place, **place)
-    base.encode_prompts = encoders
+    words = Path(source.place) / WORDS
+    base.encode_prompts = read_words(words, prompt.to("cpu", torch.float32)) if words.is_file() else encoders
     base.take(facts)
     if sparing:
         offload(base, device)

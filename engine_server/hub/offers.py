@@ -14,7 +14,7 @@ CATALOGUE_VARIABLE = "TEAMWORK_CATALOGUE"
 BASE, ADAPTER = "base", "adapter"
 
 _BASE_FILES = (
-    *("model_index.json", "empty_prompt.safetensors", "transformer/*", "unet/*", "vae/*", "scheduler/*"),
+    *("model_index.json", "empty_prompt.safetensors", "words.safetensors", "transformer/*", "unet/*", "vae/*", "scheduler/*"),
     *("text_encoder/*", "text_encoder_?/*", "tokenizer/*", "tokenizer_?/*"),
 )
 _BASE_SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".jinja")

@@ -17,6 +17,8 @@ from ..diffusion.loading import load_base
 from ..diffusion.prompts import FILE, write_prompt
 from ..diffusion.sd3 import SD3
 from ..diffusion.unet import SD2
+from ..diffusion.words import FILE as WORDS
+from ..diffusion.words import Words, write_words
 from ..whole import whole_folder
 from .config import TrainConfig
 from .errors import ConfigError
@@ -74,18 +76,24 @@ def _leaves(recipe: Path, folder: str) -> bool:
 
 
 def save_base(base: Base, folder: Path) -> None:
-    """Write a base in diffusers layout, its empty prompt included; each part appears whole or not at all."""
+    """Write a base in diffusers layout, its empty prompt and its words included; each part appears whole or not at all."""
     network = "unet" if isinstance(base.network, UNet2DConditionModel) else "transformer"
     for name, part in ((network, base.network), ("vae", base.vae), ("scheduler", base.template)):
         with whole_folder(folder / name) as place:
             part.save_pretrained(place)
     write_prompt(folder / FILE, base.prompt)
+    if isinstance(base.encode_prompts, Words):
+        write_words(folder / WORDS, base.encode_prompts)
+
+
+def has_network(folder: str) -> bool:
+    """Whether a base's folder has more than an autoencoder."""
+    return any((Path(folder) / name).is_dir() for name in ("unet", "transformer"))
 
 
 def trainable_base(config: TrainConfig, shift: float, device: str) -> Base:
     """The base in the folder `config.base`, in float32, or a fresh one of `config.network` if there is only a VAE."""
-    has_network = any((Path(config.base) / name).is_dir() for name in ("unet", "transformer"))
-    if has_network:
+    if has_network(config.base):
         return load_base(config.base, device)
     if not config.network:
         raise ConfigError(f"{config.base} holds no network to go on from; describe a fresh one in [network].")

@@ -11,7 +11,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,24 @@ def mean_maps(folder: Path) -> dict[str, float | list[float]]:
     return means
 
 
-def bundle(bases: dict[str, Path], adapters: dict[str, Path], out: Path, facts: dict, ranks: dict[str, int] | None = None) -> None:
+def bundle(
+    bases: dict[str, Path],
+    adapters: dict[str, Path],
+    out: Path,
+    facts: dict,
+    ranks: dict[str, int] | None = None,
+    small: Collection[str] = (),
+) -> None:
     """Write one folder for each base, one file for each adapter (from the folder of its training), and team.json.
 
     `bases` are by name; the adapter of the name NAME is for the base "NAME_base" if there is one, else for "base". Those that `ranks`
-    names are shrunk: cut to that rank, in eight bits.
+    names are shrunk: cut to that rank, in eight bits. The networks of the bases `small` are written with weights of eight bits.
     """
     for name, base in bases.items():
         frozen = load_base(base)
         frozen.network.half(), frozen.vae.half()
+        if name in small:
+            in_float8(frozen.network)
         save_base(frozen, out / name)
         forget_places(out / name)
     for name, folder in adapters.items():
@@ -71,6 +80,13 @@ def bundle(bases: dict[str, Path], adapters: dict[str, Path], out: Path, facts: 
         config = dataclasses.replace(checkpoint.config, base_model=out.name)
         write_checkpoint(dataclasses.replace(checkpoint, path=out / f"{name}.safetensors", config=config), torch.float16)
     write_json(out / "team.json", facts)
+
+
+def in_float8(network: torch.nn.Module) -> None:
+    """Weights, but for those of norms and biases, as `float8_e4m3fn`: a byte each, from which diffusers makes what is asked for."""
+    for parameter in network.parameters():
+        if parameter.ndim > 1:
+            parameter.data = parameter.data.to(torch.float8_e4m3fn)
 
 
 def forget_places(base: Path) -> None:
@@ -116,6 +132,7 @@ def _arguments() -> argparse.ArgumentParser:
         _add_list(parser, name, "NAME=N", f"of an adapter: {meaning}", int)
     _add_list(parser, "detail", "NAME=SHARE", "of the photo's detail for an adapter's albedo", float)
     _add_list(parser, "shrink", "NAME=RANK", "cut an adapter's rank, in eight bits", int)
+    parser.add_argument("--float8", action="append", default=[], metavar="NAME", help="an adapter whose own base is written in eight bits")
     _add_list(parser, "always", "NAME=CHANNEL", "what an adapter makes in every run")
     _add_list(parser, "task", "TASK=STEPS", "a task that starts from noise, in so many steps", int)
     return parser
@@ -137,7 +154,7 @@ def _bundle(args: argparse.Namespace) -> None:
     for folder in (*bases.values(), *adapters.values(), args.data, *([args.scenes] if args.scenes else [])):
         require_folder(folder, "name those that training left, and the samples that it saw")
     means = mean_maps(args.data), mean_maps(args.scenes) if args.scenes else {}
-    bundle(bases, adapters, args.out, _facts(args), dict(args.shrink))
+    bundle(bases, adapters, args.out, _facts(args), dict(args.shrink), [f"{name}_base" for name in args.float8])
     write_json(args.out / "naive_means.json", means[0])
     if args.scenes:
         write_json(args.out / "naive_means_scenes.json", means[1])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..diffusion.base import Base
+from ..diffusion.base import Base, Prompts
 from ..diffusion.loading import load_base
 from .base import save_base, trainable_base
 from .config import DataSet, TrainConfig
@@ -38,10 +38,10 @@ GIVEN = 0.35
 """How often a wanted channel is given where such channels are given at all."""
 
 
-def answers_of(base: Base, rows: Tensor, times: Tensor) -> Tensor:
+def answers_of(base: Base, rows: Tensor, times: Tensor, prompts: Prompts | None = None) -> Tensor:
     """What a base with a wide last layer answers at these timesteps: B x (channels C) x h x w."""
     rows = rows.to(base.device, base.dtype, memory_format=torch.channels_last)
-    conditions = base.conditions(len(rows), *(side * base.factor for side in rows.shape[-2:]))
+    conditions = base.conditions(len(rows), *(side * base.factor for side in rows.shape[-2:]), prompts)
     return base.predict(rows, times.to(rows.device), conditions).float()
 
 

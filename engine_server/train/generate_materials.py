@@ -26,7 +26,7 @@ FLIPPED_CORRELATION = -0.1
 SPLIT_SALT = "a"
 
 
-class MaterialError(ValueError):
+class MaterialError(DataError):
     """A folder of materials is not as expected; the message is one sentence that says what is."""
 
 

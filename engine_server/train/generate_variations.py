@@ -92,9 +92,9 @@ def rotate_hue(colour: np.ndarray, angle: float) -> np.ndarray:
     return np.clip(colour @ matrix.T.astype(np.float32), 0.0, 1.0)
 
 
-def recolour(colour: np.ndarray, random: Random) -> np.ndarray:
-    """Another hue, saturation, contrast and value, mostly little; linear base colour in and out."""
-    wild = random.random() < 0.25
+def recolour(colour: np.ndarray, random: Random, wildly: float = 0.25) -> np.ndarray:
+    """Another hue, saturation, contrast and value, mostly little, in the share `wildly` much; linear base colour in and out."""
+    wild = random.random() < wildly
     grey = luminance(colour)[..., None]
     colour = grey + (colour - grey) * np.float32(random.uniform(0.6, 1.4) if not wild else random.uniform(0.0, 2.0))
     colour = rotate_hue(colour, random.normal(0.0, 0.12) if not wild else random.uniform(-np.pi, np.pi))

@@ -18,21 +18,21 @@ LEAST = 1e-3
 
 
 @torch.no_grad()
-def pixel_measure(base: Base) -> Tensor:
+def pixel_measure(base: Base, deviation: float = 1.0) -> Tensor:
     """C x 1 x 1 with the mean 1: the squared change of decoded pixels by a small step of one channel of a cell.
 
-    Taken by differences at a few latents of unit variance, since decoders are not linear.
+    Taken by differences at a few latents of this deviation, since decoders are not linear.
     """
     generator = torch.Generator().manual_seed(0)
-    latents = torch.randn(DRAWN, base.channels, SIDE, SIDE, generator=generator).to(base.device)
+    latents = deviation * torch.randn(DRAWN, base.channels, SIDE, SIDE, generator=generator).to(base.device)
     plain = base.decode(latents)
-    changes = torch.stack([(base.decode(_stepped(latents, c)) - plain).square().mean() for c in range(base.channels)])
+    changes = torch.stack([(base.decode(_stepped(latents, c, STEP * deviation)) - plain).square().mean() for c in range(base.channels)])
     return (changes / changes.mean()).cpu()[:, None, None]
 
 
-def _stepped(latents: Tensor, channel: int) -> Tensor:
+def _stepped(latents: Tensor, channel: int, step: float) -> Tensor:
     stepped = latents.clone()
-    stepped[:, channel, SIDE // 2, SIDE // 2] += STEP
+    stepped[:, channel, SIDE // 2, SIDE // 2] += step
     return stepped
 
 

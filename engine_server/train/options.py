@@ -94,8 +94,10 @@ class UnisonOptions:
     """`teammates` are those of the team to come, `hub` the wanted one whose row does the work of all.
 
     `wanted` says how often a channel is wanted (1 where it is not named), `holes` and `given` in what share of pictures parts are to be
-    filled or channels are given; in all others nothing is. Errors outside a hole count `outside`. `sizes`, `latents`, `emphasis` and
-    `start_share` as in `TeamOptions`.
+    filled or channels are given; in all others nothing is. Errors outside a hole count `outside`. `spread` is the deviation of the
+    latents of a fresh base: below 1, more of the noise levels are so high that they hide what is large. Where samples have words, each
+    is left out in a share `unsaid` of pictures, and all of them in `untold`; `guidance` is what the base then says of classifier-free
+    guidance. `sizes`, `latents`, `emphasis` and `start_share` as in `TeamOptions`.
     """
 
     teammates: tuple[str, ...]
@@ -104,6 +106,10 @@ class UnisonOptions:
     holes: float = 0.35
     given: float = 0.2
     outside: float = 0.1
+    spread: float = 1.0
+    unsaid: float = 0.3
+    untold: float = 0.12
+    guidance: float = 3.0
     emphasis: dict[str, float] = field(default_factory=dict)
     sizes: tuple[tuple, ...] = ()
     latents: str = ""

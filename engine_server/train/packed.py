@@ -4,13 +4,15 @@
     python -m engine_server.train.packed --data data/scenes/train --out data/scenes_packed
 
 makes packs of a folder of samples; `engine_server.train.generate --packed N` writes its samples so from the start. A pack is a
-safetensors file: for each channel N x C x H x W uint8 in the model's encoding, C = 3, or 1 where all components are one. A training
+safetensors file: for each channel N x C x H x W uint8 in the model's encoding, C = 3, or 1 where all components are one. Its metadata may
+hold words for each sample, and all words that samples of its kind can have (`generate_surfaces` writes them). A training
 data set whose folder holds packs is drawn from on the device of the training, and takes up packs that are written while it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ from .generate_camera import to_bytes
 Tensor = torch.Tensor
 SUFFIX = ".safetensors"
 EACH = 32
+WORDS, VOCABULARY = "words", "vocabulary"
 
 
 def pack_files(folder: Path, known: Collection[Path] = ()) -> list[Path]:
@@ -50,15 +53,27 @@ def as_rows(picture: np.ndarray) -> Tensor:
     return rows[:1] if bool((rows == rows[:1]).all()) else rows
 
 
-def write_pack(path: Path, samples: Sequence[dict[str, np.ndarray]]) -> None:
-    """Write samples of one size and with the same channels, each `{channel: uint8 pixels}`; the file appears whole or not at all."""
+def write_pack(
+    path: Path, samples: Sequence[dict[str, np.ndarray]], words: Sequence[str] = (), vocabulary: Sequence[str] = ()
+) -> None:
+    """Write samples of one size and with the same channels, each `{channel: uint8 pixels}`; the file appears whole or not at all.
+
+    `words` are a text for each sample, if they have any, and `vocabulary` all words that there may be in such texts.
+    """
     packed = {}
     for name in samples[0]:
         rows = [as_rows(sample[name]) for sample in samples]
         widest = max(len(row) for row in rows)
         packed[name] = torch.stack([row.expand(widest, -1, -1) for row in rows])
     with whole_file(path) as partial:
-        save_file(packed, partial)
+        save_file(packed, partial, metadata={WORDS: json.dumps(list(words)), VOCABULARY: json.dumps(list(vocabulary))} if words else None)
+
+
+def read_words(path: Path) -> tuple[list[str], list[str]]:
+    """A text for each sample of a pack, and all words that there may be; both empty for a pack without words."""
+    with safe_open(path, "pt") as file:
+        told = file.metadata() or {}
+    return json.loads(told.get(WORDS, "[]")), json.loads(told.get(VOCABULARY, "[]"))
 
 
 def read_pack(path: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from ..diffusion.base import Base
 from .config import DataSet
 from .errors import ConfigError
-from .packed import pack_files, read_pack
+from .packed import pack_files, read_pack, read_words
 from .samples import Batch
 
 Tensor = torch.Tensor
@@ -33,6 +33,8 @@ class PixelPool:
         self.data, self.base, self.channels, self.smallest = data, base, channels, smallest
         self.blocks: list[dict[str, Tensor]] = []
         self.taken: set[Path] = set()
+        self.words: list[str] = []
+        self.vocabulary: set[str] = set()
         self.places = np.zeros((0, 2), np.int64)
         if data.mask or data.side:
             raise ConfigError(f"The data set {data.folder} is packed; mask and side are for folders of pictures.")
@@ -62,8 +64,17 @@ class PixelPool:
                 pack = self._checked(path, self._named(read_pack(path, self.base.device)), [*self.blocks, *new])
                 new.append({name: rows[: self.data.limit - count] if self.data.limit else rows for name, rows in pack.items()})
                 count += len(_rows(new[-1]))
+                self._hear(path, count)
         if new:
             self._take(new)
+
+    def _hear(self, path: Path, count: int) -> None:
+        """Take up the words of a pack, up to the sample of that number; samples without any have empty ones."""
+        words, known = read_words(path)
+        self.vocabulary |= set(known)
+        self.words += words
+        del self.words[count:]
+        self.words += [""] * (count - len(self.words))
 
     def _named(self, pack: dict[str, Tensor]) -> dict[str, Tensor]:
         """By channel: a channel that `rename` maps files to takes no file of its own name."""
@@ -99,7 +110,8 @@ class PixelPool:
         """
         if time.monotonic() - self.looked > LOOK_AGAIN:
             self.look()
-        chosen = self.places[random.integers(0, len(self.places), count)]
+        numbers = random.integers(0, len(self.places), count)
+        chosen = self.places[numbers]
         sides = _rows(self.blocks[0]).shape[-2:]
         side = min(cells * self.base.factor, min(sides) // self.base.multiple * self.base.multiple)
         y, x = (int(random.integers(0, n - side + 1)) for n in sides)
@@ -110,7 +122,8 @@ class PixelPool:
         ready = [_mirrored(rows, name, mirrored) for name, rows in pixels.items()]
         with torch.autocast(self.base.device.type, enabled=False):
             latents = self.base.encode(torch.cat(ready)).float()
-        return Batch(dict(zip(self.names, latents.chunk(len(self.names)), strict=True)))
+        words = tuple(self.words[number] for number in numbers) if self.vocabulary else ()
+        return Batch(dict(zip(self.names, latents.chunk(len(self.names)), strict=True)), words=words)
 
     def _parts(self, chosen: np.ndarray) -> tuple[list[tuple[dict[str, Tensor], Tensor]], Tensor]:
         """The blocks in which the chosen samples lie, each with their rows; and how what these give comes into the order chosen."""

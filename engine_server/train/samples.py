@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,12 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Latents of each channel, B x C x h x w, and the weight of each cell, B x 1 x h x w (None: all count the same)."""
+    """Latents of each channel, B x C x h x w, the weight of each cell, B x 1 x h x w (None: all count the same), and words for each
+    sample, if there are any."""
 
     latents: dict[str, Tensor]
     weight: Tensor | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -49,6 +52,9 @@ class SampleSet:
         self.groups: dict[tuple[str, ...], list[Sample]] = {}
         for sample in self.samples:
             self.groups.setdefault(tuple(sample.channels), []).append(sample)
+
+    vocabulary: Collection[str] = ()
+    """Only packed samples have words."""
 
     @property
     def names(self) -> list[str]:

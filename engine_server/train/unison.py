@@ -18,9 +18,9 @@ import torch
 from diffusers import DDIMScheduler
 from torch import nn
 
-from ..diffusion.base import Base
+from ..diffusion.base import Base, Prompts
 from ..teamwork.asked import HOLLOW
-from .base import save_base, trainable_base
+from .base import has_network, save_base, trainable_base
 from .config import TrainConfig
 from .estimate import GIVEN, answers_of
 from .holes import random_hole
@@ -33,6 +33,7 @@ from .samples import Batch
 from .seeds import on_device, seeds
 from .sets import sample_set, shares
 from .wide import WIDE, read_wide, take_wide, widened, with_entry, with_layers, write_wide
+from .wordtable import WordTable
 
 Tensor = torch.Tensor
 LARGEST = 6.0
@@ -60,6 +61,18 @@ def clean_scheduler() -> DDIMScheduler:
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
     )
+
+
+def spread_base(config: TrainConfig, spread: float, device: str) -> Base:
+    """The base at `config.base`, or a fresh one whose latents have the deviation `spread` instead of 1.
+
+    Noise of the strength 1 hides a single cell, but hardly what is as large as a brick, which many cells tell together: with small
+    latents enough of the noise levels do (Chen, arXiv 2301.10972).
+    """
+    base = trainable_base(config, 1.0, device)
+    if not has_network(config.base):
+        base.vae.register_to_config(scaling_factor=base.scaling * spread)
+    return base
 
 
 @dataclass(frozen=True)
@@ -92,9 +105,9 @@ class UnisonStage:
         self.outputs = [name for name in self.teammates if name.endswith(".out")]
         checked_emphasis(self.options.emphasis, [name.removesuffix(".out") for name in self.outputs])
         self.channels = sorted({name.rpartition(".")[0] for name in self.teammates} - {"mask"})
-        self.base = trainable_base(config, 1.0, str(ranks.device))
+        self.base = spread_base(config, self.options.spread, str(ranks.device))
         self.hub = self.options.hub.removesuffix(".out")
-        self.measure = pixel_measure(self.base).sqrt().to(self.base.device)
+        self.measure = pixel_measure(self.base, self.options.spread).sqrt().to(self.base.device)
         self.narrow = broadened(self.base, self.teammates, self.options.hub)
         self.base.template = clean_scheduler()
         self.objective = Diffusion(self.base.template.alphas_cumprod.to(self.base.device), "sample")
@@ -110,6 +123,7 @@ class UnisonStage:
         ranks.first_alone(lambda: cache.fill([p for s in self.sets for p in s.pictures]))
         cache.open()
         self.weights = shares(self.sets)
+        self.words = WordTable(self.base, sorted({word for s in self.sets for word in s.vocabulary}), self.options)
 
     def _take_up(self, found: Path) -> None:
         """What an earlier run of this stage left beside the base."""
@@ -120,8 +134,8 @@ class UnisonStage:
             take_wide(self.base.network, weights)
 
     def parameters(self) -> list[nn.Parameter]:
-        """The network's, its wide layers among them."""
-        return list(self.base.network.parameters())
+        """The network's, its wide layers among them, and the vectors of the words, if there are any."""
+        return [*self.base.network.parameters(), *self.words.parameters()]
 
     def loss(self, number: int) -> Tensor:
         """Of the batch of this number, from one data set."""
@@ -143,7 +157,8 @@ class UnisonStage:
         generator = on_device(generator, device)
         noise = {n: torch.randn(first.shape, generator=generator, device=device) for n in self.outputs}
         rows = [torch.where(made.at_work(n), self._row(n, made, noise), 0.0) for n in self.teammates]
-        answers = self._answers(torch.cat(rows, 1), level).unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
+        prompts = self.words.prompts(batch.words, random)
+        answers = self._answers(torch.cat(rows, 1), level, prompts).unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
         errors = [self._error(n, answer, made) for n, answer in zip(self.outputs, answers, strict=True)]
         scale = emphasised([n.removesuffix(".out") for n in self.outputs], self.options.emphasis).to(device)
         pixels = 1.0 if batch.weight is None else batch.weight.to(device)
@@ -159,9 +174,11 @@ class UnisonStage:
         return square * self.measure * counts * made.at_work(name)
 
     def _weight(self, level: Tensor) -> Tensor:
-        """What a timestep counts: 1 + SNR, as the error of the velocity would, but at most `LARGEST` (Hang et al., arXiv 2303.09556)."""
+        """What a timestep counts: 1 + s^2 SNR with latents of the deviation s, as the error of the velocity would where s is 1, and as
+        Karras et al. have it (arXiv 2206.00364, their lambda times s^2); but at most `LARGEST` (Hang et al., arXiv 2303.09556)."""
         product = self.objective.products[level]
-        return (1 / (1 - product).clamp_min(1e-6)).clamp_max(LARGEST).float()
+        ratio = product / (1 - product).clamp_min(1e-6)
+        return (1 + self.options.spread**2 * ratio).clamp_max(LARGEST).float()
 
     def _row(self, name: str, made: Draft, noise: dict[str, Tensor]) -> Tensor:
         """What a teammate at work is shown: the mask, a noisy channel, or a given one, hollow where it is to be made anew."""
@@ -194,12 +211,12 @@ class UnisonStage:
             active = {f"{n}.out" for n in wanted}
         return {name for name in active if name in self.teammates}
 
-    def _answers(self, rows: Tensor, level: Tensor) -> Tensor:
-        return answers_of(self.base, rows, self.objective.timestep(level))
+    def _answers(self, rows: Tensor, level: Tensor, prompts: Prompts | None = None) -> Tensor:
+        return answers_of(self.base, rows, self.objective.timestep(level), prompts)
 
     def save(self, folder: Path) -> None:
         """The base in diffusers layout with its own first and last layer, and the wide ones beside it."""
-        network = self.base.network
+        network, self.base.encode_prompts = self.base.network, self.words.said()
         with with_layers(network, conv_in=network.conv_in.hub, conv_out=self.narrow):
             save_base(self.base, folder)
         write_wide(folder / WIDE, network, {"teammates": ",".join(self.teammates), "hub": self.options.hub})

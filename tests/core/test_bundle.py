@@ -137,3 +137,16 @@ def test_an_adapter_given_with_a_folder_part_is_the_users_own_and_a_bare_name_th
         load_team(folder, "none.safetensors")
     (here / "scenes.safetensors").write_bytes(b"")  # what lies in the working folder does not disturb a team's own tasks
     assert located(folder, "decompose").adapter == str(folder / "scenes.safetensors")
+
+
+def test_a_base_in_eight_bits_is_smaller_and_nearly_the_same(tmp_path):
+    plain = tiny_base("SD2", tmp_path / "plain")
+    adapter = trained(tmp_path / "maps", plain, "SD2", ("albedo.out",))
+    for name, small in (("half", ()), ("eight", ("base",))):
+        bundle({"base": plain}, {"team": adapter}, tmp_path / name, {"default_steps": 1}, small=small)
+    half, eight = (load_base(tmp_path / name / "base").network for name in ("half", "eight"))
+    sizes = [sum(file.stat().st_size for file in (tmp_path / name / "base" / "unet").glob("*.safetensors")) for name in ("half", "eight")]
+    assert sizes[1] < 0.7 * sizes[0]
+    for (name, one), other in zip(half.named_parameters(), eight.parameters(), strict=True):
+        assert other.dtype == torch.float32
+        assert (one - other).abs().max() <= max(float(one.abs().max()) / 16, 2**-10) * (one.ndim > 1), name

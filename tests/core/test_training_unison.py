@@ -71,7 +71,7 @@ def test_what_the_row_is_shown_and_what_counts(config):
     latents = {name: torch.randn(2, channels, side, side) for name in ("image", "albedo", "depth")}
     roles = [{"albedo.in", "mask.in", "albedo.out", "depth.out"}, {"image.in", "albedo.out"}]
     seen = {}
-    stage._answers = lambda rows, level: seen.update(rows=rows, level=level) or torch.zeros(2, 2 * channels, side, side)
+    stage._answers = lambda rows, level, prompts: seen.update(rows=rows, level=level) or torch.zeros(2, 2 * channels, side, side)
     weight = torch.rand(2, 1, side, side)
     loss = float(stage.loss_of(Batch(latents, weight), roles, np.random.default_rng(5), torch.Generator().manual_seed(3)))
 
