@@ -11,6 +11,7 @@ from torch import nn
 
 from .attention import join_attention, joint_layers, separate_attention
 from .config import ADAPTED_LAYERS, TeamConfig, TeamError, shown
+from .idle import let_rest, wake
 from .layers import Adapter, Roster, adapt
 
 
@@ -84,6 +85,8 @@ def attach(
         layer.adapter_hook = layer.register_forward_hook(adapt)
     if config.joint_attention:
         join_attention(network, tuple(joined) or joint_layers(network, config.family), roster)
+    else:
+        let_rest(network, roster)
     return roster
 
 
@@ -95,6 +98,7 @@ def adapters(network: nn.Module) -> dict[str, Adapter]:
 def detach(network: nn.Module) -> None:
     """Take all adapters off; the network is the bare base again."""
     separate_attention(network)
+    wake(network)
     for path in adapters(network):
         layer = network.get_submodule(path)
         layer.adapter_hook.remove()

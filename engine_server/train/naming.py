@@ -41,7 +41,8 @@ def words_of_look(maps: Maps) -> list[str]:
     roughness, metalness = float(maps.roughness.mean()), float(maps.metalness.mean())
     slope = float(np.degrees(np.arccos(np.clip(maps.normals[..., 2], 0.0, 1.0))).mean())
     words = [colour_word(*map(float, mean)), *_word(float(mean.mean()), 0.3, "dark", 0.62, "light")]
-    return [*words, *_word(roughness, 0.4, "glossy", 0.75, "matte"), *_word(slope, 5.0, "flat", 15.0, "bumpy"), *["metal"][: metalness > 0.5]]
+    words += [*_word(roughness, 0.4, "glossy", 0.75, "matte"), *_word(slope, 5.0, "flat", 15.0, "bumpy")]
+    return [*words, "metal"] if metalness > 0.5 else words
 
 
 def _word(value: float, low: float, below: str, high: float, above: str) -> list[str]:
