@@ -24,7 +24,7 @@ from ..evaluate.pngs import read
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, write_checkpoint
 from ..teamwork.shrink import cut_rank, in_eight_bits
 from .base import save_base
-from .errors import in_a_sentence, require_folder
+from .errors import ConfigError, in_a_sentence, require_folder
 
 FOLDERS = {
     "base": "the base, as training left it",
@@ -153,6 +153,8 @@ def _bundle(args: argparse.Namespace) -> None:
     bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in args.other_base}
     for folder in (*bases.values(), *adapters.values(), args.data, *([args.scenes] if args.scenes else [])):
         require_folder(folder, "name those that training left, and the samples that it saw")
+    if missing := [name for name in args.float8 if f"{name}_base" not in bases]:
+        raise ConfigError(f"--float8 {missing[0]}: there is no --other-base of that name; give one.")
     means = mean_maps(args.data), mean_maps(args.scenes) if args.scenes else {}
     bundle(bases, adapters, args.out, _facts(args), dict(args.shrink), [f"{name}_base" for name in args.float8])
     write_json(args.out / "naive_means.json", means[0])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from engine_server.train import bundle, generate_panoramas, graft, packed, ungraft
+from engine_server.train import bundle, generate_panoramas, generate_surfaces, graft, packed, ungraft
 from engine_server.train.wide import WIDE
 from scripts import gallery, model_card
 
@@ -14,7 +14,8 @@ from .tiny import tiny_adapter, tiny_base
 from .training import ROOT, write_samples
 
 NAMES = {
-    "packed": packed, "graft": graft, "ungraft": ungraft, "bundle": bundle, "model_card": model_card, "gallery": gallery,
+    "packed": packed, "generate_surfaces": generate_surfaces, "graft": graft, "ungraft": ungraft, "bundle": bundle,
+    "model_card": model_card, "gallery": gallery,
 }  # fmt: skip
 
 
@@ -52,6 +53,9 @@ def place(tmp_path_factory):
         ("bundle", "--base base --team empty --data samples --out made", "There is no adapter file empty/team.safetensors."),
         ("bundle", "--base empty --team empty --data samples --out made", "empty is not a diffusers base"),
         ("bundle", "--base base --team empty --data cut --out made", "cut/0/albedo.png"),
+        ("bundle", "--base base --team empty --data samples --out made --float8 it", "--float8 it: there is no --other-base"),
+        ("generate_surfaces", "--materials gone --out made --count 1", "There is no folder gone; name one with"),
+        ("generate_surfaces", "--materials samples --out made --count 1", "samples holds no material; expected <material>/ with"),
         ("model_card", "--planes gone --card card.md", "there is no folder gone; --planes names a folder of samples."),
         ("model_card", "--planes samples --card gone.md", "gone.md cannot be used: No such file or directory."),
         ("model_card", "--planes samples --card card.md", "The card has no block <!-- planes -->"),
