@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LOG = "engine.log"
 AUTO = "auto"
 POLL_SECONDS = 0.05
+REDIRECTS = os.name == "nt"
+"""The Python of a virtual environment of Windows starts the real one as its child, which then has another process number."""
 CONNECT_SECONDS = 0.5
 
 
@@ -33,6 +35,8 @@ class Engine:
 
     process: subprocess.Popen
     home: Path
+    before: str = ""
+    """The instance whose record lay there when this one was started."""
 
     @property
     def log(self) -> Path:
@@ -48,7 +52,8 @@ class Engine:
     def record(self) -> EngineRecord | None:
         """Where it listens; None before it does."""
         record = read_engine_record(self.home)
-        return record if record and record.pid == self.process.pid else None
+        ours = record and (record.pid == self.process.pid or (REDIRECTS and record.instance != self.before))
+        return record if ours else None
 
     def wait(self, timeout: float = 30.0) -> EngineRecord:
         """Wait until it listens. Raises `LaunchError` with its last words, also when it is stopped meanwhile."""
@@ -137,8 +142,9 @@ def spawn_engine(python: Path, home: Path | str | None = None, *, device: str = 
     command += ["--device", device, "--parent-pid", str(os.getpid()), *(["--warm"] if warm else [])]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        before = read_engine_record(folder)
         with (folder / LOG).open("ab") as output:
-            return Engine(_spawn(command, folder, output, _sources(python)), folder)
+            return Engine(_spawn(command, folder, output, _sources(python)), folder, before.instance if before else "")
     except OSError as error:
         raise LaunchError(f"The engine cannot be started with {python} in {folder}: {error.strerror}.") from error
 

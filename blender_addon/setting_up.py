@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 
 from .engine import LINK, EngineError, how_to_go_online
-from .environment import Installed, Plan, Setup, SetupError, installed, source
+from .environment import Installed, Plan, Setup, SetupError, installed, is_folder, source
 from .launcher import LaunchError, find_python
 from .settings import EngineSettings, engine_settings
 from .wire import home_folder
@@ -49,7 +49,7 @@ def _plan(settings: EngineSettings) -> Plan:
 
 
 def _require_network(settings: EngineSettings) -> None:
-    if bpy.app.online_access or (settings.index and Path(settings.index).is_dir()):
+    if bpy.app.online_access or is_folder(settings.index):
         return
     raise EngineError(
         f"Setting up downloads packages: {how_to_go_online()}, or choose a folder of wheels as the package index."

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .errors import SetupError
 from .installer import Plan, Progress, Setup
+from .pip import is_folder
 from .place import Installed, environment_folder, installed, log_file, python_of
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SetupError",
     "environment_folder",
     "installed",
+    "is_folder",
     "log_file",
     "python_of",
 ]

@@ -16,6 +16,8 @@ from .errors import SetupCancelled, SetupError
 from .pythons import HIDDEN, clean_environment
 
 GRACE = 5.0
+ROOM = "tmp"
+"""What pip unpacks lies here, beside the log: gigabytes, more than many a system's own place for such files holds."""
 
 OnLine = Callable[[str], bool]
 """Told each line; True keeps it out of the log."""
@@ -46,10 +48,12 @@ class Children:
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen:
         own_group = HIDDEN if sys.platform == "win32" else {"start_new_session": True}
-        variables = clean_environment() | {"PYTHONUTF8": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+        room = self._log.parent / ROOM
+        variables = clean_environment() | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(room)) | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
         with self._guard:
             if self._ended.is_set():
                 raise SetupCancelled
+            room.mkdir(exist_ok=True)
             try:
                 self._child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

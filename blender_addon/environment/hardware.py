@@ -50,6 +50,8 @@ def choose(wanted: str = "auto") -> Torch:
     Raises `SetupError` if it has none of the wanted kind.
     """
     metal = sys.platform == "darwin" and platform.machine() == "arm64"
+    if sys.platform == "darwin" and not metal:
+        raise SetupError("PyTorch is not made for Intel Macs any more: give the address of an engine that runs elsewhere.")
     if wanted == "cpu":
         return CPU if sys.platform != "darwin" else METAL  # one build serves both on a Mac
     if wanted == "mps" or (wanted == "auto" and metal):

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import hardware, pythons, source
-from .children import Children
+from .children import ROOM, Children
 from .errors import SetupCancelled, SetupError
-from .pip import PipTalk, index_options
+from .pip import PipTalk, index_options, is_folder
 from .place import Installed, environment_folder, locked, log_file, python_of, remove_stamp, write_stamp
+from .pythons import ALONE
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Setup:
         started = time.monotonic()
         try:
             with locked(self.plan.home):
-                stamp = self._work()
+                stamp = self._worked()
             taken = time.monotonic() - started
             self._end(DONE, f"The engine is set up ({taken:.0f} s): PyTorch {stamp.torch} on {stamp.device}.")
         except SetupCancelled:
@@ -110,13 +111,19 @@ class Setup:
     def _end(self, state: str, sentence: str) -> None:
         self.sentence, self.state = sentence, state
 
+    def _worked(self) -> Installed:
+        try:
+            return self._work()
+        finally:
+            shutil.rmtree(self.plan.home / ROOM, ignore_errors=True)
+
     def _work(self) -> Installed:
         code = source.find(self.plan.source)
         torch = hardware.choose(self.plan.device)
         python = self._environment(torch)
         self._update_pip(python)
         keep = ["--constraint", str(code.constraints)] if code.constraints else []
-        self._pip(python, 3, f"Installing {torch.title}", [*keep, "torch"], torch.index)
+        self._torch(python, keep, torch)
         self._engine(python, code, keep, torch.index)
         stamp = self._try(python, code, torch.device)
         write_stamp(self.folder, stamp)
@@ -129,14 +136,16 @@ class Setup:
         """The Python of the environment, made anew unless there is one that works."""
         self._show(1, "Looking for a Python")
         python = python_of(self.folder)
-        remove_stamp(self.folder)
         if self._usable(python):
+            remove_stamp(self.folder)
             return python
         base = pythons.find(self.plan.python, self.plan.own, self._children.run)
         self._need_room(torch)
+        remove_stamp(self.folder)
         self._show(1, f"Making the environment with {base}")
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._children.run([str(base), "-I", "-m", "venv", str(self.folder)]) != 0:
+        made = self._children.run([str(base), *ALONE, "-m", "venv", str(self.folder)]) == 0
+        if not made or not python.exists():
             raise SetupError(f"{base} could not make an environment in {self.folder}: {self._see_log()}")
         return python
 
@@ -146,11 +155,11 @@ class Setup:
             return False
         if self.plan.python and pythons.judge(Path(self.plan.python).expanduser()).version != pythons.judge(python).version:
             return False
-        return self._children.run([str(python), "-I", "-m", "pip", "--version"]) == 0
+        return self._children.run([str(python), *ALONE, "-m", "pip", "--version"]) == 0
 
     def _need_room(self, torch: hardware.Torch) -> None:
         free = shutil.disk_usage(self.plan.home).free / 1e9
-        if free < torch.gigabytes and not Path(self.plan.index).is_dir():
+        if free < torch.gigabytes and not is_folder(self.plan.index):
             raise SetupError(
                 f"The engine needs {torch.gigabytes:.0f} GB in {self.plan.home}, and {free:.1f} GB are free there:"
                 " make room, or set TEAMWORK_HOME to a folder on another disk."
@@ -164,8 +173,18 @@ class Setup:
 
     def _engine(self, python: Path, code: source.Source, keep: Sequence[str], index: str) -> None:
         """The engine and all that it needs. An engine of the same version may still be another one, so the old one goes."""
-        self._children.run([str(python), "-I", "-m", "pip", "uninstall", "--yes", "--quiet", source.PACKAGE])
+        self._uninstall(python, source.PACKAGE)
         self._pip(python, 4, "Installing the engine", [*keep, code.requirement], index)
+
+    def _torch(self, python: Path, keep: Sequence[str], torch: hardware.Torch) -> None:
+        """A PyTorch of the chosen build: pip would call one of another build, but of that version, good enough."""
+        build = _version(python, "torch").rpartition("+")[2]
+        if not self.plan.index and build != torch.index.rpartition("/")[2] and "+" in _version(python, "torch"):
+            self._uninstall(python, "torch")
+        self._pip(python, 3, f"Installing {torch.title}", [*keep, "torch"], torch.index)
+
+    def _uninstall(self, python: Path, package: str) -> None:
+        self._children.run([str(python), *ALONE, "-m", "pip", "uninstall", "--yes", "--quiet", package])
 
     def _pip(self, python: Path, step: int, title: str, words: Sequence[str], index: str) -> None:
         talk, status = self._talk(python, step, title, words, index)
@@ -183,19 +202,22 @@ class Setup:
 
         self._show(step, title)
         where = index_options(self.plan.index, index)
-        command = [str(python), "-I", "-u", "-m", "pip", "install", "--progress-bar", bar, *where, *words]
+        command = [str(python), *ALONE, "-u", "-m", "pip", "install", "--no-user", "--progress-bar", bar, *where, *words]
         return talk, self._children.run(command, hear)
 
     def _try(self, python: Path, code: source.Source, device: str) -> Installed:
         """Import what was installed. PyTorch has the last word on whether it can use the device."""
         self._show(5, "Trying the engine")
         lines: list[str] = []
-        status = self._children.run([str(python), "-I", "-c", TRIAL], lambda line: lines.append(line) is not None)
+        status = self._children.run([str(python), *ALONE, "-c", TRIAL], lambda line: lines.append(line) is not None)
         told = next((line.removeprefix("TRIED ") for line in lines if line.startswith("TRIED ")), None)
         if status != 0 or told is None:
             words = lines[-1].rstrip(".") if lines else "It said nothing"
             raise SetupError(f"The engine was installed but does not run. {words}. {self._see_log()}")
         facts = json.loads(told)
+        if self.plan.device not in ("auto", "cpu", facts["device"]):
+            advice = "update the driver of the GPU, or choose Automatic or CPU as the device"
+            raise SetupError(f"PyTorch {facts['torch']} cannot compute on {self.plan.device} here: {advice}. {self._see_log()}")
         facts["device"] = facts["device"] if device != "cpu" else "cpu"
         return Installed(source=code.mark, **facts)
 
@@ -208,11 +230,14 @@ def _part(downloaded: int) -> float:
     return 1.0 - math.exp(-downloaded / USUAL_DOWNLOAD)
 
 
-def _pip_version(python: Path) -> tuple[int, ...]:
-    """The version of an environment's pip, from the name of its metadata folder: (25, 1)."""
+def _version(python: Path, package: str) -> str:
+    """The version of a package in an environment, from the name of its metadata folder, such as "2.13.0+cpu"; "" without it."""
     folder = python.parent.parent
     places = [*folder.glob("lib/python*/site-packages"), folder / "Lib" / "site-packages"]
-    found = [path.name for place in places for path in place.glob("pip-*.dist-info")]
-    versions = [name.removeprefix("pip-").removesuffix(".dist-info") for name in found]
-    numbers = [part for part in versions[0].split(".")[:2] if part.isdigit()] if versions else []
-    return tuple(map(int, numbers))
+    found = [path.name for place in places for path in place.glob(f"{package}-*.dist-info")]
+    return found[0].removeprefix(f"{package}-").removesuffix(".dist-info") if found else ""
+
+
+def _pip_version(python: Path) -> tuple[int, ...]:
+    """The version of an environment's pip: (25, 1)."""
+    return tuple(int(part) for part in _version(python, "pip").split(".")[:2] if part.isdigit())

@@ -12,12 +12,12 @@ _VERBS = {"Using cached": "Found", "Building wheel for": "Building", "Installing
 
 _CAUSES = (
     (r"No space left on device|Errno 28", "The disk is full: make room, then set up again"),
+    (r"CERTIFICATE_VERIFY_FAILED", "The package index's certificate is not trusted here: see your proxy's settings"),
     (
         r"NewConnectionError|ConnectTimeout|Name or service not known|getaddrinfo failed|Temporary failure in name|"
         r"ProxyError|Max retries exceeded|ReadTimeout|Connection (refused|reset|aborted)|Network is unreachable",
         "The package index cannot be reached: see whether this computer is online, then set up again",
     ),
-    (r"CERTIFICATE_VERIFY_FAILED", "The package index's certificate is not trusted here: see your proxy's settings"),
     (
         r"Permission denied|Errno 13|WinError 5|Access is denied",
         "A file cannot be written, perhaps because an engine still uses it: end all Blenders but this one, then set up again",
@@ -75,7 +75,11 @@ def index_options(index: str, extra: str) -> list[str]:
     """Where pip looks: in the user's own index, folder or page of links alone; else also in one that has PyTorch."""
     if not index:
         return ["--extra-index-url", extra] if extra else []
-    folder = Path(index).expanduser()
-    if folder.is_dir():
-        return ["--no-index", "--find-links", str(folder)]
+    if is_folder(index):
+        return ["--no-index", "--find-links", str(Path(index).expanduser())]
     return ["--index-url", index]
+
+
+def is_folder(index: str) -> bool:
+    """Is the user's index a folder of this computer? No network is needed then."""
+    return bool(index) and Path(index).expanduser().is_dir()

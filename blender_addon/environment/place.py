@@ -50,7 +50,17 @@ def installed(home: Path | str | None = None) -> Installed | None:
         stamp = Installed(**json.loads((folder / STAMP).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return stamp if python_of(folder).exists() else None  # a link that leads nowhere does not exist
+    return stamp if python_of(folder).exists() and _base_exists(folder) else None  # a link that leads nowhere does not exist
+
+
+def _base_exists(folder: Path) -> bool:
+    """Is the Python there that an environment was made from? On Windows its own Python stays when that one goes."""
+    try:
+        told = dict(line.split("=", 1) for line in (folder / "pyvenv.cfg").read_text("utf-8", "replace").splitlines() if "=" in line)
+    except OSError:
+        return True
+    home = next((value.strip() for name, value in told.items() if name.strip() == "home"), "")
+    return not home or Path(home).is_dir()
 
 
 def write_stamp(folder: Path, stamp: Installed) -> None:

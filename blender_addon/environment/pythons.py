@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,12 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 VERSIONS = ("3.12", "3.11", "3.13")
 """Those that fit, the ones that most packages are tested with first."""
 ASK_SECONDS = 30.0
-QUESTION = "import sys, venv, ensurepip, ctypes, ssl; print(*sys.version_info[:2], sys.maxsize > 2**32)"
+ALONE = ("-I", "-X", "utf8")
+"""Python by itself, whatever the variables say; what it prints is UTF-8 on every system."""
+QUESTION = (
+    "import sys, sysconfig, venv, ensurepip, ctypes, ssl; "
+    "print(*sys.version_info[:2], sys.maxsize > 2**32, sysconfig.get_platform(), sys.base_prefix)"
+)
 HIDDEN = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
 
 Run = Callable[[list[str]], int]
@@ -41,27 +47,37 @@ def clean_environment() -> dict[str, str]:
 
 def judge(path: Path) -> Verdict:
     """Ask a Python what it is. Never raises."""
-    asked = _ask([str(path), "-I", "-c", QUESTION])
+    asked = _ask([str(path), *ALONE, "-c", QUESTION])
     if asked is None:
-        version = (_ask([str(path), "-I", "-c", "import sys; print(*sys.version_info[:2])"]) or "").replace(" ", ".")
+        version = (_ask([str(path), *ALONE, "-c", "import sys; print(*sys.version_info[:2])"]) or "").replace(" ", ".")
         return Verdict(path, version, "has no venv (python3-venv)" if version else "does not run")
-    major, minor, wide = asked.split()
+    major, minor, wide, system, base = asked.split(maxsplit=4)
     version = f"{major}.{minor}"
     if not OLDEST <= (int(major), int(minor)) <= NEWEST:
         return Verdict(path, version, f"is Python {version}")
-    return Verdict(path, version, "" if wide == "True" else "is a 32 bit Python")
+    return Verdict(path, version, _problem(wide == "True", system, base, platform.machine()))
+
+
+def _problem(wide: bool, system: str, base: str, machine: str) -> str:
+    """What is wrong with a Python of a version that fits, made for `system` and installed in `base`, on such a machine."""
+    if not wide:
+        return "is a 32 bit Python"
+    if "WindowsApps" in base:
+        return "is from the Microsoft Store, and Blender cannot see what that one writes"
+    return "is for Intel Macs" if machine == "arm64" and system.startswith("macosx") and system.endswith("x86_64") else ""
 
 
 def _ask(command: list[str]) -> str | None:
     """What a command prints; None if it fails."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=ASK_SECONDS, env=clean_environment(), check=False,
-            stdin=subprocess.DEVNULL, **HIDDEN,
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=ASK_SECONDS, env=clean_environment(),
+            check=False, stdin=subprocess.DEVNULL, **HIDDEN,
         )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+    except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() if done.returncode == 0 and done.stdout.strip() else None
+    said = (done.stdout or "").strip()
+    return said if done.returncode == 0 and said else None
 
 
 def find(chosen: str, own: Path | None, run: Run) -> Path:
@@ -121,9 +137,14 @@ def candidates() -> Iterator[Path]:
 def _named() -> Iterator[Path]:
     names = [*(f"python{version}" for version in VERSIONS), "python3", "python"]
     for name in names:
-        found = shutil.which(name, path=search_path())
+        found = shutil.which(name, path=_without_stubs(search_path()) if sys.platform == "darwin" else search_path())
         if found:
             yield Path(found)
+
+
+def _without_stubs(path: str) -> str:
+    """Without the folder of macOS' own Python, which is too old, and where there is none asks in a window whether to install it."""
+    return os.pathsep.join(folder for folder in path.split(os.pathsep) if folder.rstrip("/") != "/usr/bin")
 
 
 def _windows() -> Iterator[Path]:
@@ -131,7 +152,7 @@ def _windows() -> Iterator[Path]:
     if sys.platform != "win32" or not shutil.which("py"):
         return
     for version in VERSIONS:
-        path = _ask(["py", f"-{version}", "-I", "-c", "import sys; print(sys.executable)"])
+        path = _ask(["py", f"-{version}", *ALONE, "-c", "import sys; print(sys.executable)"])
         if path:
             yield Path(path)
 

@@ -63,7 +63,7 @@ def _chosen(text: str) -> Source:
         return Source(str(path), _constraints(path), str(path))
     if path.exists():
         raise SetupError(f"{path} is neither a wheel (.whl) nor a folder with a pyproject.toml: choose the engine's.")
-    if "/" in text and "://" not in text or text.endswith(".whl"):
+    if "://" not in text and ("/" in text or "\\" in text or text.endswith(".whl")):
         raise SetupError(f"There is no {text}: choose the engine's wheel or folder, or leave the field empty.")
     return Source(text, None, text)
 

@@ -80,7 +80,7 @@ def remove(name: str, home: Path | None = None) -> int | None:
     The record goes first, so that nobody takes what is left for whole.
     """
     folder = models_folder(home) / name
-    if folder.parent != models_folder(home) or not folder.is_dir():
+    if name in ("", ".", "..") or Path(name).name != name or not folder.is_dir():
         return None
     size = begun(name, home)
     (folder / RECORD).unlink(missing_ok=True)

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from blender_addon.environment import Plan, Setup, environment_folder, installed, log_file, python_of, pythons
+from blender_addon.environment import Plan, Setup, environment_folder, hardware, installed, installer, log_file, python_of, pythons
 from blender_addon.environment.place import STAMP, Installed, write_stamp
 from tests.addon.wheels import engine_wheel, script, torch_wheel
 
@@ -191,11 +192,61 @@ def test_an_environment_whose_python_has_gone_is_not_set_up(tmp_path):
     assert installed(home) is None and installed(tmp_path) is None
 
 
+def test_an_environment_that_outlives_the_python_it_was_made_from_is_not_set_up(whole, index, tmp_path):
+    """On Windows its own Python is a copy, which stays, and ends at once."""
+    finish(plan(whole, index))
+    told = environment_folder(whole) / "pyvenv.cfg"
+    before = told.read_text()
+    try:
+        told.write_text("\n".join(f"home = {tmp_path / 'gone'}" if line.startswith("home") else line for line in before.splitlines()))
+        assert installed(whole) is None
+    finally:
+        told.write_text(before)
+    assert installed(whole)
+
+
+def test_a_mistake_in_the_settings_leaves_a_working_engine_as_it_is(whole, index, tmp_path):
+    finish(plan(whole, index))
+    assert "no Python at" in finish(plan(whole, index, python=str(tmp_path / "none"))).sentence
+    assert installed(whole)
+
+
+def test_a_pytorch_of_another_build_is_exchanged(tmp_path, monkeypatch):
+    """pip calls any build of a version good enough."""
+    home, folders = tmp_path / "home", {}
+    for build in ("cpu", "cu130"):
+        torch_wheel(folder := tmp_path / build, f"2.13.0+{build}")
+        folders[build], wheel = folder, engine_wheel(folder)
+    where = lambda index, extra: ["--no-index", "--find-links", str(folders.get(extra.rpartition("/")[2], tmp_path))]  # noqa: E731
+    monkeypatch.setattr("blender_addon.environment.installer.index_options", where)
+    setup = finish(plan(home, wheel.parent, index=""))
+    assert setup.state == "done", setup.sentence + log_file(home).read_text()
+    assert installed(home).torch == "2.13.0+cpu"
+    monkeypatch.setattr("blender_addon.environment.hardware.nvidia_gpus", lambda: [hardware.Gpu("NVIDIA H200", 9.0, 580)])
+    assert finish(plan(home, wheel.parent, index="", device="auto")).state == "done" and installed(home).torch == "2.13.0+cu130"
+    told = finish(plan(home, wheel.parent, index="", device="cuda"))
+    assert "PyTorch 2.13.0+cu130 cannot compute on cuda here" in told.sentence and installed(home) is None
+
+
+def test_pip_works_beside_the_log_and_leaves_nothing_there(whole, index, tmp_path, monkeypatch):
+    """The system's own place for such files may be small, or, as here, not there; and pip may be told to install for the user."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("PIP_USER", "1")
+    setup = finish(plan(whole, index))
+    assert setup.state == "done" and not (whole / "tmp").exists()
+
+
+def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path, index, monkeypatch):
+    monkeypatch.setattr(installer.shutil, "disk_usage", lambda place: SimpleNamespace(free=1e6))
+    home = tmp_path / "home"
+    assert "needs 3 GB" in finish(plan(home, index, index="")).sentence and not environment_folder(home).exists()
+
+
 # ---- sentences -------------------------------------------------------------------------------------------------------
 
 
 def test_a_python_that_does_not_fit_is_named(tmp_path, index):
-    old = script(tmp_path / "python3.9", "#!/bin/sh\ncase \"$*\" in *venv*) echo 3 9 True;; *) echo 3 9;; esac\n")
+    old = script(tmp_path / "python3.9", "#!/bin/sh\ncase \"$*\" in *venv*) echo 3 9 True linux-x86_64 /usr;; *) echo 3 9;; esac\n")
     for python, told in ((old, "is Python 3.9"), ("/bin/false", "does not run"), (str(tmp_path / "none"), "no Python at")):
         sentence = finish(plan(tmp_path / "home", index, python=python)).sentence
         assert told in sentence and "3.11 to 3.13" in sentence
@@ -207,7 +258,7 @@ def test_a_computer_without_a_python_says_what_to_do(tmp_path, index, monkeypatc
     empty.mkdir()
     monkeypatch.setattr("blender_addon.environment.pythons.search_path", lambda: str(empty))
     assert "Install Python 3.12 or uv" in finish(plan(tmp_path / "home", index, python="")).sentence
-    script(empty / "python3", "#!/bin/sh\ncase \"$*\" in *venv*) echo 3 14 True;; *) echo 3 14;; esac\n")
+    script(empty / "python3", "#!/bin/sh\ncase \"$*\" in *venv*) echo 3 14 True linux-x86_64 /usr;; *) echo 3 14;; esac\n")
     assert "python3 is Python 3.14" in finish(plan(tmp_path / "home", index, python="")).sentence
     assert pythons.find("", PYTHON, lambda command: 1) == PYTHON, "from Blender's own Python"
 

@@ -46,6 +46,10 @@ def test_where_the_engine_comes_from(tmp_path, monkeypatch):
     found = source.find()
     assert found.requirement == f"teamwork-blender[engine] @ {wheel.as_uri()}" and found.constraints.name == "constraints.txt"
     assert source.find("teamwork-blender[engine]==1.0").requirement == "teamwork-blender[engine]==1.0"
+    address = "https://example.org/files/teamwork_blender-0.1.0-py3-none-any.whl"
+    assert source.find(address).requirement == f"teamwork-blender[engine] @ {address}"
+    with pytest.raises(SetupError, match="There is no"):
+        source.find("C:\\wheels\\engine")
     for wrong in (str(tmp_path / "none.whl"), str(tmp_path), str(make_text(tmp_path))):
         with pytest.raises(SetupError, match=str(tmp_path)):
             source.find(wrong)
@@ -71,6 +75,62 @@ def test_the_build_of_pytorch_fits_the_machine():
     if sys.platform == "linux":
         with pytest.raises(SetupError, match="no Apple GPU"):
             hardware.choose("mps")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("3 12 True win-amd64 C:\\Program Files\\WindowsApps\\PythonSoftwareFoundation.Python.3.12_x64", "Microsoft Store"),
+        ("3 12 True macosx-10.15-x86_64 /usr/local/Cellar/python", "is for Intel Macs"),
+        ("3 12 True macosx-11.0-arm64 /opt/homebrew", ""),
+        ("3 12 True macosx-10.9-universal2 /Library/Frameworks", ""),
+        ("3 12 False win32 C:\\Python", "32 bit"),
+        ("3 12 True win-amd64 C:\\Users\\Jos\u00e9\\Python 312", ""),
+    ],
+)
+def test_a_python_that_the_engine_cannot_use_is_told_by_what_it_says(tmp_path, monkeypatch, answer, problem):
+    from blender_addon.environment import pythons
+
+    monkeypatch.setattr(pythons.platform, "machine", lambda: "arm64")
+    (tmp_path / "answer").write_text(answer, "utf-8")
+    python = script(tmp_path / "python", f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    verdict = pythons.judge(Path(python))
+    assert problem in verdict.problem and bool(verdict.problem) == bool(problem)
+
+
+def test_words_in_another_encoding_are_no_fault_of_ours(tmp_path):
+    from blender_addon.environment import pythons
+
+    python = script(tmp_path / "python", "#!/bin/sh\nprintf '3 12 True win-amd64 C:/Users/Jos\\351'\n")
+    assert pythons.judge(Path(python)).problem == ""
+
+
+def test_the_python_of_macos_itself_is_not_asked(monkeypatch):
+    from blender_addon.environment import pythons
+
+    assert pythons._without_stubs("/usr/bin:/usr/local/bin:/usr/bin/") == "/usr/local/bin"
+    monkeypatch.setattr(pythons.sys, "platform", "darwin")
+    monkeypatch.setattr(pythons, "search_path", lambda: "/usr/bin")
+    assert list(pythons.candidates()) == []
+
+
+def test_an_intel_mac_is_told_what_is_left(monkeypatch):
+    from blender_addon.environment import SetupError, hardware
+
+    monkeypatch.setattr(hardware.sys, "platform", "darwin")
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "x86_64")
+    with pytest.raises(SetupError, match="not made for Intel Macs any more: give the address"):
+        hardware.choose("cpu")
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "arm64")
+    assert hardware.choose() is hardware.METAL
+
+
+def test_a_certificate_is_told_from_a_network_that_is_down():
+    from blender_addon.environment.pip import PipTalk
+
+    talk = PipTalk()
+    talk.hear("Max retries exceeded with url: /simple/torch/ (Caused by SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))")
+    assert "certificate is not trusted" in talk.cause()
 
 
 def test_what_pip_says_becomes_a_line():

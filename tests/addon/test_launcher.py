@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +58,24 @@ def test_the_record_of_a_killed_engine_finds_nothing(engine, home):
     again = launcher.start_engine(PYTHON, home)
     assert launcher.find_engine(home).pid == again.process.pid
     again.stop()
+
+
+def test_an_engine_is_known_whose_python_is_a_child_of_what_was_started(home, tmp_path, monkeypatch):
+    """As in a virtual environment of Windows; and the record of another engine, which lay there before, is not taken for its."""
+    monkeypatch.setattr(launcher, "REDIRECTS", True)
+    old = launcher.start_engine(PYTHON, home)
+    old.process.kill(), old.process.wait()
+    python = tmp_path / "python"
+    python.write_text(f'#!{PYTHON}\nimport subprocess, sys\nsys.exit(subprocess.run(["{PYTHON}", *sys.argv[1:]]).returncode)\n')
+    python.chmod(0o755)
+    engine = launcher.spawn_engine(python, home)
+    assert read_engine_record(home) and engine.record is None
+    record = engine.wait()
+    assert record.pid != engine.process.pid
+    with Client(record.address, Credentials.local(home)) as client:
+        assert client.hello().instance == record.instance
+    os.kill(record.pid, signal.SIGTERM)
+    assert engine.process.wait(20) == 0
 
 
 def test_an_engine_ends_with_the_program_that_started_it(home):
