@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .wire import Result, Submit
@@ -31,6 +31,8 @@ class Job:
     """The operator that sent it ("teamwork.decompose_image") and its properties: enough to send it again."""
     remarks: list[str] = field(default_factory=list)
     """What is to be said about the landing, beside what was made."""
+    given_up: bool = False
+    """Nobody waits for its result any more: the engine need not keep that."""
     ahead: dict[str, Any] = field(default_factory=dict)
     """By channel, the images (each a `Target`) that are there before the rest lands."""
 
@@ -40,8 +42,9 @@ class Job:
         return self.submit.job_id
 
     def end(self, state: str, line: str) -> None:
-        """Nothing more will happen."""
+        """Nothing more will happen; what is kept as history needs no pixels."""
         self.state, self.line, self.factor = state, line, 0.0
+        self.submit = replace(self.submit, inputs={})
 
 
 JOBS: list[Job] = []

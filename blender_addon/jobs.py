@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.1
 TURN_SECONDS = 0.01
 """Between two turns of what lands: Blender draws and listens to the user in between."""
+CANCEL_SECONDS = 3.0
+"""So long a cancelled job may take to end, where that is waited for."""
 HISTORY = 20
 STROKES = ("PAINT_", "SCULPT_", "GREASE_PENCIL_", "GPENCIL_", "TRANSFORM_", "MESH_", "CURVE_", "CURVES_", "PARTICLE_", "UV_")
 """What operators are called, at first, that go on while the user draws or drags, and then are one step of undo."""
@@ -114,8 +116,19 @@ def wait(job: Job, timeout: float) -> None:
         if not ARRIVED:
             time.sleep(0.01)
     if job.state == RUNNING:
-        cancel(job)
-        job.end(FAILED, f"The engine did not finish within {timeout:.0f} s; the job was cancelled. Give it more time.")
+        _give_up(job, f"The engine did not finish within {timeout:.0f} s; the job was cancelled. Give it more time.")
+
+
+def _give_up(job: Job, sentence: str) -> None:
+    """Cancel a job that nobody waits for any more, and see to it that the engine keeps nothing of it; a process in background mode
+    may end right after this."""
+    job.given_up = True
+    cancel(job)
+    job.end(FAILED, sentence)
+    deadline = time.monotonic() + CANCEL_SECONDS
+    while job.given_up and time.monotonic() < deadline and LINK.session is not None and LINK.session.alive:
+        drain()
+        time.sleep(0.01)
 
 
 def _on_event(event: Event) -> None:
@@ -135,6 +148,9 @@ def _on_job_event(event: JobProgress | JobDone | JobEnded) -> None:
     job_id = event.job_id if isinstance(event, JobEnded) else _message(event).job_id
     job = next((job for job in JOBS if job.job_id == job_id), None)
     if job is None or job.state != RUNNING:
+        if job is not None and job.given_up and not isinstance(event, JobProgress):
+            job.given_up = False
+            _release(job, LINK.session)
         return
     if isinstance(event, JobProgress):
         _show_progress(job, event)

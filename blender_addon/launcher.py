@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .environment import environment_folder, installed, python_of
+from .processes import is_there
 from .wire import EngineRecord, home_folder, read_engine_record
 
 PYTHON_VARIABLE = "TEAMWORK_ENGINE_PYTHON"
@@ -108,9 +109,10 @@ def find_device(chosen: str, python: Path) -> str:
 
 
 def find_engine(home: Path | str | None = None) -> EngineRecord | None:
-    """The engine of this computer's user that runs already. The record of one that was killed stays, so knock."""
+    """The engine of this computer's user that runs already. The record of one that was killed stays, and another program may have
+    its port by now."""
     record = read_engine_record(home)
-    return record if record and _listens(record.address) else None
+    return record if record and is_there(record.pid) and _listens(record.address) else None
 
 
 def _listens(address: str) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from blender_addon.wire import ProtocolError, Submit
+from blender_addon.wire import ProtocolError, Submit, one_line
 
 _OUT_OF_MEMORY_TYPES = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
 _OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "could not create a primitive")
@@ -38,8 +38,7 @@ def explain(error: Exception, job: Submit) -> tuple[str, str]:
 
 def printable(text: str) -> str:
     """A text as one sentence may be on the wire: one line, no control characters, not endless."""
-    line = " ".join(text.split())
-    return "".join(letter for letter in line if letter.isprintable())[:2000]
+    return one_line(text)[:2000]
 
 
 def _size(job: Submit) -> str:

@@ -25,6 +25,7 @@ from blender_addon.wire import (
     encode,
     is_loopback,
 )
+from blender_addon.wire.limits import MAX_TEXT
 from blender_addon.wire.reference import stand_in
 from blender_addon.wire.sockets import ZAP_DOMAIN, server_socket
 
@@ -142,7 +143,7 @@ class Server:
     def _lists(self, key: str) -> bool:
         """May this client connect? The list is read anew each time, so that a change needs no new start."""
         try:
-            return key in self._ring.listed().values()
+            return self._ring.admits(key)
         except (CredentialsError, OSError) as error:
             log.error("nobody is admitted: %s", error)
             return False
@@ -162,7 +163,10 @@ class Server:
         except (ProtocolError, VersionMismatch) as error:
             log.warning("refused a message: %s", error)
             code = error.code if isinstance(error, ProtocolError) else "version-mismatch"
-            return Refused(code, str(error)), error.request
+            return Refused(code, str(error)[:MAX_TEXT]), error.request
+        except Exception as error:
+            log.exception("a message could not be read")
+            return Refused("bad-message", f"The message cannot be read ({type(error).__name__})."), None
         try:
             return self._desk.answer(Request(frames[0].get("User-Id"), route, frames, envelope)), envelope.request
         except Exception as error:

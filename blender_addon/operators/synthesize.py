@@ -14,7 +14,7 @@ from ..creation_options import MATERIAL, GivenDepthName, SynthesisOptions, given
 from ..images import ImageError
 from ..material_options import TILINGS, GivenNames, GivenOptions
 from ..target import Target
-from ..wire import ChannelImage
+from ..wire import ChannelImage, one_line
 from .base import TaskOperator
 
 
@@ -49,7 +49,7 @@ class TEAMWORK_OT_synthesize(SynthesisOptions, GivenOptions, GivenDepthName, Giv
 
     def job_options(self) -> dict[str, Any]:
         """What goes along with the job. What is given has its size, and may tile already."""
-        texts = {"prompt": self.prompt, "negative_prompt": self.negative_prompt}
+        texts = {"prompt": one_line(self.prompt), "negative_prompt": one_line(self.negative_prompt)}
         wish = {"guidance": self.guidance, "surface": int(self.what == MATERIAL)}
         given = self._given()
         if not given:

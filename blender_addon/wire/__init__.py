@@ -59,6 +59,7 @@ from .messages import (
     Unload,
     Welcome,
 )
+from .schema import one_line
 
 __all__ = [
     "CODES",
@@ -118,6 +119,7 @@ __all__ = [
     "full_address",
     "home_folder",
     "is_loopback",
+    "one_line",
     "read_engine_record",
     "run_in_order",
 ]

@@ -209,14 +209,15 @@ class Client:
         number = next(self._requests)
         deadline = time.monotonic() + 10 * self._connection.timeout + patience
         self._connection.send(question, number)
-        asked = self._connection.instance
+        asked = self._connection.meeting
         while (remaining := deadline - time.monotonic()) > 0:
             reply = self._sort(self._connection.receive(remaining), number)
             if reply is not None:
                 return _expected(reply, answers)
-            if asked not in (None, self._connection.instance):  # started anew: the question may have gone with the old one
+            now = self._connection.meeting
+            if now[1] > asked[1] or asked[0] not in (None, now[0]):  # the question may have gone with the old connection, or engine
                 self._connection.send(question, number)
-            asked = self._connection.instance
+            asked = now
         raise EngineSilent(f"The engine at {self._connection.address} is alive but left a question unanswered.")
 
     def _sort(self, envelopes: list[Envelope], number: int = -1) -> Message | None:

@@ -15,7 +15,7 @@ import zmq
 from .address import full_address
 from .credentials import Credentials
 from .diagnosis import Diagnosis
-from .errors import EngineSilent, HandoverLost
+from .errors import EngineSilent, HandoverLost, WireError
 from .exchange import Exchange
 from .frames import Envelope, decode, encode
 from .messages import FROM_ENGINE, Alive, Heartbeat, Message
@@ -33,6 +33,8 @@ class Connection:
 
     def __init__(self, address: str, credentials: Credentials, timeout: float) -> None:
         self.address, self.timeout = full_address(address), timeout
+        if "*" in self.address:
+            raise WireError(f"{self.address} is where an engine listens, on all its addresses: give its name or one of its addresses.")
         self.instance: str | None = None
         self.woken = False
         self.files = Exchange()
@@ -60,6 +62,11 @@ class Connection:
             socket.send_multipart(encode(message, request, self.files.lay_down), zmq.NOBLOCK, copy=False)
         except zmq.Again as error:
             raise EngineSilent(self._diagnosis.sentence(self.timeout)) from error
+
+    @property
+    def meeting(self) -> tuple[str | None, int]:
+        """Which engine it is, and how often this connection to it has been made, once at least: another after a break."""
+        return self.instance, max(1, self._diagnosis.meetings())
 
     def wake(self) -> None:
         """Have `receive` return now, or the next time at once; from any thread."""

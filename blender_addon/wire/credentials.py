@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ import zmq
 
 from .errors import CredentialsError
 from .home import WRITABLE_BY_OTHERS, create_private, home_folder, private_folder, require_private
+
+log = logging.getLogger(__name__)
 
 KEY_LENGTH = 40
 OWN_CLIENT = "local"
@@ -48,7 +51,7 @@ class Credentials:
         """
         ring = KeyRing(folder)
         client = ring.pair("client")
-        if client.public not in ring.listed().values():
+        if not ring.admits(client.public):
             ring.add(OWN_CLIENT, client.public)
         return Credentials(client, ring.pair("engine").public)
 
@@ -75,13 +78,23 @@ class KeyRing:
 
     def listed(self) -> dict[str, str]:
         """The public keys of the clients that the engine answers, by name."""
-        return {path.stem: checked_key(path.read_text("utf-8"), path) for path in sorted(self.clients.glob("*.public"))}
+        return {path.stem: _read_key(path) for path in sorted(self.clients.glob("*.public"))}
+
+    def admits(self, key: str) -> bool:
+        """Is this key listed? A file that holds none shuts nobody out but its own client."""
+        for path in self.clients.glob("*.public"):
+            try:
+                if _read_key(path) == key:
+                    return True
+            except (CredentialsError, OSError) as error:
+                log.warning("a listed key is passed over: %s", error)
+        return False
 
     def add(self, name: str, public: str) -> None:
         """Let the engine answer the client with this public key, at once."""
         path = self._path(name)
         key = checked_key(public)
-        if not create_private(path, key + "\n") and checked_key(path.read_text("utf-8"), path) != key:
+        if not create_private(path, key + "\n") and _read_key(path) != key:
             raise CredentialsError(f"Another key is listed as {name!r}: remove it first, or choose another name.")
 
     def remove(self, name: str) -> None:
@@ -95,6 +108,14 @@ class KeyRing:
         if not _NAME.fullmatch(name):
             raise CredentialsError(f"{name!r} cannot name a key: use up to 64 letters, digits, dots, dashes, underscores.")
         return self.clients / f"{name}.public"
+
+
+def _read_key(path: Path) -> str:
+    """The public key in a file. Raises `CredentialsError`."""
+    try:
+        return checked_key(path.read_text("utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise CredentialsError(f"{path} does not hold a CURVE key: it is no plain text (UTF-8).") from error
 
 
 def _new_keys() -> tuple[str, str]:

@@ -34,6 +34,7 @@ class Diagnosis:
         self._socket, self._address, self._key = socket, address, key
         self._monitor = socket.get_monitor_socket(sum(_CAUSES))
         self._met = False
+        self._meetings = 0
         self._cause = _NOBODY
 
     def sentence(self, seconds: float) -> str:
@@ -41,10 +42,16 @@ class Diagnosis:
         self._read()
         return self._cause.format(address=self._address, key=self._key, seconds=seconds)
 
+    def meetings(self) -> int:
+        """How often the two ends have met: once more after a connection that broke."""
+        self._read()
+        return self._meetings
+
     def _read(self) -> None:
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
-            self._met |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._meetings += event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._met = self._meetings > 0
             self._judge(event)
 
     def _judge(self, event: int) -> None:

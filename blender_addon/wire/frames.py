@@ -21,7 +21,7 @@ from .image import DTYPES, ChannelImage, check_image
 from .limits import MAGIC, MAX_ARRAYS, MAX_BUFFER_BYTES, MAX_COUNT, MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, MIN_FILE_BYTES, PROTOCOL
 from .messages import Message, Registry, Result, Submit, type_name
 from .reference import Reference
-from .schema import build, fields_of, plain
+from .schema import build, fields_of, plain, shown
 from .versions import mismatch, other_entries, other_message
 
 Buffer = bytes | memoryview
@@ -117,7 +117,7 @@ class _Buffers:
     def array(self, index: int, dtype: np.dtype, shape: tuple[int, ...], where: str) -> np.ndarray:
         """The numbers of an image."""
         if index not in self.unused:
-            raise ProtocolError(f"{where} names the buffer {index}, which is not there or is used already.")
+            raise ProtocolError(f"{where} names the buffer {shown(index)}, which is not there or is used already.")
         view, expected = self.unused.pop(index), math.prod(shape) * dtype.itemsize
         if view.nbytes == expected:
             return np.frombuffer(view, dtype).reshape(shape)

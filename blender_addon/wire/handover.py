@@ -110,6 +110,7 @@ class Folder:
             os.rename(spare, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             handle = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._require_room(size - os.fstat(handle).st_size)
             os.ftruncate(handle, min(size, os.fstat(handle).st_size))
             return handle
         except OSError:

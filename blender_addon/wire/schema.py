@@ -80,8 +80,18 @@ def _check_scalar(kind: type, rule: Text | Span | None, value: Any, where: str) 
         raise ProtocolError(f"{where} is {shown(value)}; expected {describe(kind)}.")
     if isinstance(rule, Text):
         _check_text(rule, value, where)
-    elif isinstance(rule, Span) and not (math.isfinite(value) and rule.least <= value <= rule.most):
+    elif isinstance(rule, Span) and not (_is_finite(value) and rule.least <= value <= rule.most):
         raise ProtocolError(f"{where} is {shown(value)}; expected {_range(rule)}.")
+
+
+def _is_finite(value: float) -> bool:
+    """Whole numbers are, even those that are too large for a float."""
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def one_line(text: str) -> str:
+    """A text as messages allow it: on one line, all white space a single blank, without characters that cannot be printed."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
 def _range(rule: Span) -> str:

@@ -11,6 +11,8 @@ from .limits import MAX_BUFFER_BYTES
 
 ZAP_DOMAIN = "teamwork"
 LINGER_MS = 500
+CURVE_BYTES = 64
+"""No less than what encryption adds to a frame, which is measured with it."""
 KEEPALIVE = {zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 30, zmq.TCP_KEEPALIVE_INTVL: 10, zmq.TCP_KEEPALIVE_CNT: 6}
 """Seconds after which the system asks whether an idle other end is still there, and how often it asks in vain. Whoever is busy
 or slow is left alone, since his system answers for him; who was cut off is let go after a minute and a half, not after hours."""
@@ -20,7 +22,7 @@ def _common(context: zmq.Context, kind: int, address: str) -> zmq.Socket:
     socket = context.socket(kind)
     socket.linger = LINGER_MS
     socket.ipv6 = is_ipv6(address)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_BUFFER_BYTES)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_BUFFER_BYTES + CURVE_BYTES)
     for option, value in KEEPALIVE.items():
         socket.setsockopt(option, value)
     return socket

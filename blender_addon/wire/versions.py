@@ -20,7 +20,8 @@ def mismatch(sender: str, theirs: int, ours: int) -> str:
     """The sentence for two ends of different versions; it names the one to update."""
     engine, client = (theirs, ours) if sender == "engine" else (ours, theirs)
     older = ENDS_IN_WORDS["engine" if engine < client else "client"]
-    return f"The engine speaks version {engine} of the Teamwork protocol and this client version {client}: update {older}."
+    speak = f"The engine speaks version {shown(engine)} of the Teamwork protocol and this client version {shown(client)}"
+    return f"{speak}: update {older}."
 
 
 def other_entries(sender: str, where: str, unknown: Iterable[str], missing: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon import launcher
+from blender_addon import launcher, processes
 from blender_addon.wire import Client, Credentials, read_engine_record
 
 PYTHON = Path(sys.executable)
@@ -58,6 +59,15 @@ def test_the_record_of_a_killed_engine_finds_nothing(engine, home):
     again = launcher.start_engine(PYTHON, home)
     assert launcher.find_engine(home).pid == again.process.pid
     again.stop()
+
+
+def test_a_port_that_another_program_has_by_now_is_no_engine(engine, home):
+    """The record stays when an engine is killed."""
+    engine.process.kill(), engine.process.wait()
+    host, port = engine.record.address.removeprefix("tcp://").split(":")
+    with socket.create_server((host, int(port))):
+        assert launcher.find_engine(home) is None
+    assert processes.is_there(os.getpid()) and not processes.is_there(2**22 + 1)
 
 
 def test_an_engine_is_known_whose_python_is_a_child_of_what_was_started(home, tmp_path, monkeypatch):

@@ -42,11 +42,14 @@ sys.exit(main())
 
 
 def test_a_job_that_takes_too_long_is_given_up(photo):
-    from blender_addon import jobs
+    from blender_addon import jobs, recovery
 
     job = running_job()
     sentence = refused(bpy.ops.teamwork.material_from_image, filepath=str(photo), model="tiny", timeout=1.0)
     assert "within 1 s" in sentence and not bpy.data.materials
+    given_up = jobs.JOBS[-1]
+    assert not given_up.given_up and not given_up.submit.inputs  # the engine has let go of it, and the history holds no pixels
+    assert given_up.job_id not in [entry.job_id for entry in recovery.ledger()._entries()]
     jobs.cancel(job)
     drain_until(lambda: job.state == jobs.CANCELLED)
 

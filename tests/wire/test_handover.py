@@ -238,6 +238,17 @@ def test_half_of_the_room_is_left_to_others(place, folder, monkeypatch):
         assert (len(handed(folder, picture())[2]) < 1000) == laid_down
 
 
+def test_a_file_that_is_used_again_must_have_room_to_grow(place, folder, monkeypatch):
+    small = ChannelImage(np.zeros((130, 130, 1), np.float32), "data")
+    handed(folder, small)
+    folder.recycle(the_file(place).name)
+    system = os.statvfs(place)
+    none_free = os.statvfs_result((system.f_bsize, 1, *system[2:4], small.data.nbytes, *system[5:]))
+    monkeypatch.setattr(os, "fstatvfs", lambda handle: none_free)
+    assert len(handed(folder, picture())[2]) == picture().data.nbytes and list(place.iterdir()) == []
+    assert sum(len(frame) for frame in handed(folder, small)) > small.data.nbytes  # nothing to be used again is left
+
+
 def test_a_folder_that_is_gone_leaves_the_image_in_the_message(place, folder):
     place.rmdir()
     assert len(handed(folder, picture())[2]) == picture().data.nbytes

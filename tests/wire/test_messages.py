@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blender_addon.wire import FROM_CLIENT, FROM_ENGINE, SPACES, ChannelImage, ProtocolError, Submit, VersionMismatch, decode, encode
+from blender_addon.wire import FROM_CLIENT, FROM_ENGINE, SPACES, ChannelImage, ProtocolError, Submit, VersionMismatch, decode, encode, one_line
 from blender_addon.wire.limits import MAGIC, MAX_ARRAYS, MAX_HEADER_BYTES, PROTOCOL
 from blender_addon.wire.messages import JobInfo, ModelInfo, Welcome
 from blender_addon.wire.schema import Count, Name, Scalar, Seconds, Sentence, fields_of
@@ -85,6 +85,13 @@ def test_every_message_comes_back_as_it_was(registry, kind, data):
     envelope = decode([bytes(frame) for frame in encode(message, number)], registry)
     assert envelope.request == number
     assert same(message, envelope.message)
+
+
+@pytest.mark.parametrize("text", ["\u6728\u306e\u3000\u5e8a", "stein\u00a0mauer", "red\tbricks\nand moss", "a\u200db", " "])
+def test_any_text_can_be_sent_on_one_line(text):
+    line = one_line(text)
+    decode(frames_of(job(options={"prompt": line})), FROM_CLIENT)
+    assert line == "".join(letter for letter in " ".join(text.split()) if letter != "\u200d")
 
 
 def job(**changes) -> Submit:
