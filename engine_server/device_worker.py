@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from blender_addon.wire import Cancel, Cancelled, Failed, Message, Progress, encode
 
 from .executor import Handle, NotStarted
+from .failures import printable
 from .handover import discard
 from .memory import system_memory
 from .queue import QUEUED, RUNNING, Job
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 NONE, STARTING, IDLE, BUSY = "none", "starting", "idle", "busy"
 
+SPENT = ("out-of-memory", "device-failed")
+"""After such an end the process goes: its memory is in pieces, or its connection to the device is broken for good."""
 AGAIN = "starting again, because its worker died"
 """The stage of a job that is back in the queue."""
 
@@ -72,6 +75,11 @@ class Worker:
         elif self.state == IDLE:
             self._send_job()
 
+    def take_from(self, other: Worker) -> None:
+        """Do the job of another worker whose process is not there yet."""
+        self.job, other.job = other.job, None
+        self._send_job()
+
     def _send_job(self) -> None:
         self.state, self._sent, self._heard = BUSY, True, time.monotonic()
         if self._in_files != self.job.near:
@@ -117,7 +125,7 @@ class Worker:
         job, self.job = self.job, None
         if self.state == BUSY:
             self.state = IDLE
-        if isinstance(message, Failed) and message.code == "out-of-memory":
+        if isinstance(message, Failed) and message.code in SPENT:
             self.stop()
         self._supervisor.on_news(job, message, frames or encode(message))
 
@@ -166,7 +174,7 @@ class Worker:
         self._forget_process()
         if self.job is not None:
             job_id = self.job.job_id
-            self.end(Cancelled(job_id) if self.job.cancelling else Failed(job_id, code, sentence))
+            self.end(Cancelled(job_id) if self.job.cancelling else Failed(job_id, code, printable(sentence)))
 
     def retire(self) -> bool:
         """Its device is gone: end, unless a job is under way on it."""

@@ -25,11 +25,25 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def is_broken_device(error: BaseException) -> bool:
+    """Did the device itself fail? CUDA answers nothing any more in a process that has met such an error."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def explain(error: Exception, job: Submit) -> tuple[str, str]:
     """The code and the sentence for an error in the job."""
     if is_out_of_memory(error):
         return "out-of-memory", (
             f"The task {job.task} ran out of memory{_size(job)}: use a smaller image, or close other programs that use the device."
+        )
+    if is_broken_device(error):
+        return "device-failed", (
+            f"The device failed during the task {job.task} ({_first_line(error)}): the next job gets a new worker. Should it fail, too,"
+            " start the computer again, or see to the device's driver."
         )
     if isinstance(error, ProtocolError):
         return "internal", f"The task {job.task} made something that cannot be sent: {error}"

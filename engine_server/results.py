@@ -114,6 +114,16 @@ class ResultStore:
             key = next(iter(self._kept))
             log.warning("a result that nobody fetched was dropped: newer ones need its room")
             self.drop(key)
+        self._forget_stuck()
+
+    def _forget_stuck(self) -> None:
+        """What no disk takes has the room that memory was meant to give, but for the newest."""
+        stuck = {key: kept.size for key, kept in self._kept.items() if kept.unwritable}
+        while len(stuck) > 1 and sum(stuck.values()) > self._most_memory:
+            log.warning("a result that nobody fetched was dropped: it cannot be written to %s, and memory is short", self._folder)
+            key = next(iter(stuck))
+            stuck.pop(key)
+            self.drop(key)
 
     def _oldest(self) -> _Kept:
         return next(iter(self._kept.values()))

@@ -67,13 +67,12 @@ class Server:
         self._context = zmq.Context()
         executor = _executor(settings, self._wakeup.wake)
         self._handover = Handover.open(executor.remote)
-        self._supervisor = Supervisor(self._context, settings, self._on_news, executor, self._handover)
-        admits = {ZAP_DOMAIN: self._lists, worker_link.DOMAIN: self._supervisor.admits}
-        self._door = Doorkeeper(self._context, admits)
-        self._clients = server_socket(self._context, settings.address, self._ring.pair("engine"))
-        self.address = self._clients.last_endpoint.decode()
-        self._desk = Desk(settings, self._supervisor, self._send, self._wakeup.wake)
-        self.metrics = Metrics(settings.metrics) if settings.metrics else None
+        try:
+            self._open(settings, executor)
+        except BaseException:
+            if self._handover:
+                self._handover.close()
+            raise
         self._parent = ParentWatch(settings.parent_pid) if settings.parent_pid else None
         self._settings, self._stopping, self._deadline = settings, 0, None
         self._record = EngineRecord(_reachable(self.address), os.getpid(), self._desk.instance, __version__)
@@ -83,6 +82,16 @@ class Server:
             self._supervisor.socket: self._supervisor.receive,
             self._wakeup.socket.fileno(): self._wakeup.drain,
         }
+
+    def _open(self, settings: Settings, executor: Executor) -> None:
+        """All that listens."""
+        self._supervisor = Supervisor(self._context, settings, self._on_news, executor, self._handover)
+        admits = {ZAP_DOMAIN: self._lists, worker_link.DOMAIN: self._supervisor.admits}
+        self._door = Doorkeeper(self._context, admits)
+        self._clients = server_socket(self._context, settings.address, self._ring.pair("engine"))
+        self.address = self._clients.last_endpoint.decode()
+        self._desk = Desk(settings, self._supervisor, self._send, self._wakeup.wake)
+        self.metrics = Metrics(settings.metrics) if settings.metrics else None
 
     def stop(self) -> None:
         """Let `serve` return: when the running jobs have ended or their time is up; at once if asked twice.

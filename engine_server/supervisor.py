@@ -27,12 +27,20 @@ OnNews = Callable[[Job, Message, list], None]
 """Gets a job, the worker's or the supervisor's message about it, and the same message as frames."""
 
 
+def _channel(context: zmq.Context, listen: str) -> Channel:
+    """The channel to the workers. Raises `WireError` where it cannot listen at the address that was chosen for them."""
+    try:
+        return Channel(context, listen)
+    except zmq.ZMQError as error:
+        raise WireError(f"Workers cannot reach this engine at {listen}: {error.strerror}. Choose another --cluster-port, or 0.") from error
+
+
 class Supervisor:
     """All workers and their private channel. `on_news` gets progress and ends; `handover` is the folder for large images."""
 
     def __init__(self, context: zmq.Context, settings: Settings, on_news: OnNews, executor: Executor, handover: Handover | None) -> None:
         self.settings, self.on_news, self.executor, self.handover = settings, on_news, executor, handover
-        self._channel = Channel(context, executor.listen)
+        self._channel = _channel(context, executor.listen)
         self.socket = self._channel.socket
         self.workers = [Worker(device, self) for device in executor.places]
 
@@ -76,9 +84,9 @@ class Supervisor:
         return failed, encode(failed)
 
     def free(self) -> Worker | None:
-        """A worker without a job: rather one whose process is there."""
+        """A worker without a job: rather one that waits for it, or else one whose process is on its way."""
         jobless = [worker for worker in self.workers if worker.job is None]
-        return min(jobless, key=lambda worker: worker.state == NONE, default=None)
+        return min(jobless, key=lambda worker: (IDLE, STARTING, NONE).index(worker.state), default=None)
 
     def of(self, job: Job) -> Worker | None:
         """The worker that has the job."""
@@ -89,7 +97,15 @@ class Supervisor:
         self.executor.check()
         for worker in self.workers:
             worker.check(time.monotonic())
+        self._hand_over()
         self._keep_to_places()
+
+    def _hand_over(self) -> None:
+        """Jobs that wait for a process to start, perhaps for long, go to workers that have nothing to do."""
+        idle = [worker for worker in self.workers if worker.state == IDLE and worker.job is None]
+        late = [worker for worker in self.workers if worker.state == STARTING and worker.job is not None]
+        for worker, other in zip(idle, late, strict=False):
+            worker.take_from(other)
 
     def _keep_to_places(self) -> None:
         """One worker for each device that there is now. Those of devices that are gone end when they have no job."""

@@ -63,7 +63,8 @@ class _Stopped(Exception):
 class Worker:
     """The channel to the server, and the tasks."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: Orders, on_break: Callable[[], None] | None = None) -> None:
+        """`on_break` is called when the channel breaks, in a thread."""
         self._device, self._warm_bytes, self._early = orders.device, orders.warm_bytes, orders.warm
         self._runner = None
         self.previews = PreviewBudget()
@@ -71,7 +72,7 @@ class Worker:
         if orders.folder:
             self._files.agree(orders.folder, lambda proof: True)
         self._context = zmq.Context()
-        self._socket = orders.connect(self._context)
+        self._socket = orders.connect(self._context, on_break)
 
     def serve(self) -> None:
         """Take jobs for ever; the process ends from outside."""

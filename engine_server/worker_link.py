@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import zmq
@@ -90,13 +92,16 @@ class Orders:
         """The orders as one line."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
-    def connect(self, context: zmq.Context) -> zmq.Socket:
-        """The worker's end of the channel."""
+    def connect(self, context: zmq.Context, on_break: Callable[[], None] | None = None) -> zmq.Socket:
+        """The worker's end of the channel. `on_break` is called, in a thread, when the connection is lost."""
         identity = self.token.encode()
         if self.server_public:
             socket = client_socket(context, self.address, KeyPair(self.public, self.secret), self.server_public, identity)
         else:
             socket = private_client_socket(context, self.address, identity)
+        if on_break:
+            monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            threading.Thread(target=lambda: monitor.recv_multipart() and on_break(), name="channel", daemon=True).start()
         socket.connect(self.address)
         return socket
 

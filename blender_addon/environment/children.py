@@ -49,7 +49,8 @@ class Children:
     def _start(self, command: Sequence[str]) -> subprocess.Popen:
         own_group = HIDDEN if sys.platform == "win32" else {"start_new_session": True}
         room = self._log.parent / ROOM
-        variables = clean_environment() | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(room)) | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+        told = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+        variables = clean_environment() | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(room)) | told
         with self._guard:
             if self._ended.is_set():
                 raise SetupCancelled

@@ -26,6 +26,7 @@ CODES: dict[str, str] = {
     "worker-died": "the worker process ended in the middle of the job",
     "worker-hung": "the worker process gave no sign of life for too long",
     "out-of-memory": "the job did not fit into the memory of its device",
+    "device-failed": "the device itself failed in the middle of the job; the next one gets a new worker",
     "internal": "the engine made a mistake; its log has the details",
     "timeout": "the client's own time limit for the job is over",
 }

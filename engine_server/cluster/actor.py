@@ -35,4 +35,10 @@ class WorkerActor:
         set_up_logging()
         orders = Orders.read(line.encode())
         limit_memory(orders.device, orders.memory_limit)
-        Worker(orders).serve()
+        Worker(orders, _end).serve()
+
+
+def _end() -> None:
+    """What was on its way when the channel broke is lost, a job or its result: whoever has ended gets a successor that does it."""
+    log.error("the connection to the engine broke")
+    os._exit(1)

@@ -7,6 +7,7 @@ import os
 import socket
 from types import ModuleType
 
+from ..failures import printable
 from .errors import ClusterError
 
 LOCAL, AUTO = "local", "auto"
@@ -65,5 +66,5 @@ def describe(error: Exception) -> str:
     if "No module named" in text:
         return "because this engine is not installed on its computer, for the Python that Ray runs there"
     if cause := getattr(error, "cause", None):
-        return f"because {cause}"
+        return f"because {printable(str(cause)) or type(cause).__name__}"
     return "unexpectedly, as when it is killed, crashes, or its computer runs out of memory"

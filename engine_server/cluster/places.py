@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,13 +28,15 @@ def places_of(nodes: Sequence[Node], device: str, workers: int) -> list[str]:
     return ["cpu"] * max(1, (workers or len(_with_cpus(nodes))) if _with_cpus(nodes) else 1)
 
 
-def cpus_each(nodes: Sequence[Node], workers: int) -> int:
-    """How many CPUs each of the workers on CPUs may ask for, so that there is room for all of them."""
+def cpus_each(nodes: Sequence[Node], workers: int) -> float:
+    """How many CPUs each of the workers on CPUs may ask for, so that there is room for all of them: whole ones, or, where there are
+    more workers than CPUs, a part of one."""
     nodes = _with_cpus(nodes)
     if not nodes:
         return 1
     on_each = -(-(workers or len(nodes)) // len(nodes))
-    return max(1, min(node.cpus for node in nodes) // on_each)
+    fewest = min(node.cpus for node in nodes)
+    return fewest // on_each or math.floor(1000 * fewest / on_each) / 1000
 
 
 def _with_cpus(nodes: Sequence[Node]) -> list[Node]:

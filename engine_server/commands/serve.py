@@ -109,6 +109,8 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(f"The log {args.log} cannot be written: {error.strerror}. Choose another file.")
     try:
         server = Server(_settings(args))
+    except KeyboardInterrupt:
+        return 130
     except (WireError, ClusterError) as error:
         return _refuse(str(error))
     except zmq.ZMQError as error:
@@ -137,6 +139,10 @@ def _mistake(args: argparse.Namespace) -> str:
         return "--workers is for a cluster: give --cluster, too, or name a device for each worker, as in --device cuda:0,cuda:1."
     if args.cluster_port and not args.cluster:
         return "--cluster-port is for a cluster: give --cluster, too, or leave it out."
+    if not 0 <= args.cluster_port <= 65535:
+        return f"--cluster-port is {args.cluster_port}; expected a port, 1 to 65535, or 0 for any."
+    if args.queue < 1:
+        return f"--queue is {args.queue}; expected 1 or more, or nobody could send a job."
     return ""
 
 

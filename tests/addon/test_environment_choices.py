@@ -85,7 +85,7 @@ def test_the_build_of_pytorch_fits_the_machine():
         ("3 12 True macosx-11.0-arm64 /opt/homebrew", ""),
         ("3 12 True macosx-10.9-universal2 /Library/Frameworks", ""),
         ("3 12 False win32 C:\\Python", "32 bit"),
-        ("3 12 True win-amd64 C:\\Users\\Jos\u00e9\\Python 312", ""),
+        ("3 12 True win-amd64 D:\\Jos\u00e9\\Python 312", ""),
     ],
 )
 def test_a_python_that_the_engine_cannot_use_is_told_by_what_it_says(tmp_path, monkeypatch, answer, problem):
@@ -101,7 +101,7 @@ def test_a_python_that_the_engine_cannot_use_is_told_by_what_it_says(tmp_path, m
 def test_words_in_another_encoding_are_no_fault_of_ours(tmp_path):
     from blender_addon.environment import pythons
 
-    python = script(tmp_path / "python", "#!/bin/sh\nprintf '3 12 True win-amd64 C:/Users/Jos\\351'\n")
+    python = script(tmp_path / "python", "#!/bin/sh\nprintf '3 12 True win-amd64 D:/Jos\\351'\n")
     assert pythons.judge(Path(python)).problem == ""
 
 

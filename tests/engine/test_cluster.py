@@ -229,6 +229,8 @@ def refused(*words: str, **variables: str) -> str:
 def test_what_is_wrong_with_a_cluster_is_one_sentence(tmp_path):
     assert "No Ray cluster answers at 127.0.0.1:1 (" in refused("--cluster", "127.0.0.1:1")
     assert "is not the address of a Ray cluster; expected host:port" in refused("--cluster", "ray://there:10001")
+    assert "--cluster-port is 99999; expected a port" in refused("--cluster", "local", "--cluster-port", "99999")
+    assert "--queue is 0; expected 1 or more" in refused("--queue", "0")
     assert "the device is cpu or cuda" in refused("--cluster", "local", "--device", "cuda:0,cuda:1")
     (tmp_path / "ray.py").write_text("raise ImportError('there is none')")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
@@ -262,5 +264,11 @@ def test_how_many_workers_a_cluster_has_room_for(nodes, device, workers, places)
 
 def test_workers_on_cpus_share_them_so_that_all_find_room():
     nodes = [Node(8, 0), Node(0, 0), Node(16, 0)]
-    assert [cpus_each(nodes, workers) for workers in (0, 2, 3, 4, 8, 99)] == [8, 8, 4, 4, 2, 1]
+    assert [cpus_each(nodes, workers) for workers in (0, 2, 3, 4, 8, 16)] == [8, 8, 4, 4, 2, 1]
+    assert 0.15 < cpus_each(nodes, 99) <= 8 / 50  # Ray takes parts of a CPU
     assert cpus_each([], 3) == 1
+
+
+def test_what_ended_an_actor_is_told_on_one_line():
+    raised = RuntimeError("CUDA error: device is busy\nCUDA kernel errors might be reported later.\n")
+    assert describe(RayTaskError("serve", "...", raised)).isprintable()

@@ -62,6 +62,15 @@ def test_a_disk_that_takes_nothing_loses_nothing(tmp_path):
     store.close()
 
 
+def test_what_no_disk_takes_has_the_room_of_memory_alone(tmp_path):
+    store = ResultStore(tmp_path / "missing", most_memory=2500, most_disk=10_000, most=100)
+    for number in range(6):
+        store.put(number, frames(number))
+        wait_for(lambda: settled(store))
+    assert [number for number in range(6) if store.get(number)] == [4, 5]
+    store.close()
+
+
 FULL = """
 import resource, sys
 from pathlib import Path

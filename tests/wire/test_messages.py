@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blender_addon.wire import FROM_CLIENT, FROM_ENGINE, SPACES, ChannelImage, ProtocolError, Submit, VersionMismatch, decode, encode, one_line
+from blender_addon.wire import FROM_CLIENT, FROM_ENGINE, SPACES, ChannelImage, ProtocolError, Submit, VersionMismatch
+from blender_addon.wire import decode, encode, one_line
 from blender_addon.wire.limits import MAGIC, MAX_ARRAYS, MAX_HEADER_BYTES, PROTOCOL
 from blender_addon.wire.messages import JobInfo, ModelInfo, Welcome
 from blender_addon.wire.schema import Count, Name, Scalar, Seconds, Sentence, fields_of

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Protects which worker gets a job, what becomes of one whose device fails, and of an actor whose connection breaks."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+import zmq
+
+from blender_addon.wire import Failed
+from engine_server.device_worker import BUSY, IDLE
+from engine_server.failures import explain
+from engine_server.queue import Job
+from engine_server.settings import Settings
+from engine_server.supervisor import Supervisor
+from engine_server.worker_link import DOMAIN, Channel, Orders, WorkerState, key_pair
+from engine_server.zap import Doorkeeper
+
+from .conftest import submit
+
+
+class Somewhere:
+    """An executor whose workers come up when they are told to."""
+
+    attempts, listen, places, remote = 2, "", ("cpu", "cpu"), False
+
+    def start(self, orders: Orders) -> SimpleNamespace:
+        return SimpleNamespace(pid=0, ended=lambda: None, stop=lambda: None, kill=lambda: None, join=lambda: None)
+
+    def check(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    context = zmq.Context()
+    made = Supervisor(context, Settings(tmp_path), lambda *news: None, Somewhere(), None)
+    made.send = lambda token, frames: None
+    yield made
+    made.close(), context.term()
+
+
+def waiting(name: str) -> Job:
+    return Job("me", name, "echo", b"", [b""], 10, b"")
+
+
+def test_a_job_does_not_wait_for_a_worker_that_starts_while_another_is_idle(supervisor):
+    slow, ready = supervisor.workers
+    slow.start()
+    assert supervisor.free() is slow
+    ready.start(), ready.hear(WorkerState("cpu", 0, 0), [])
+    assert supervisor.free() is ready
+    slow.assign(waiting("late"))
+    supervisor.check()
+    assert slow.job is None and ready.job.job_id == "late" and ready.state == BUSY and ready.job.begun == 1
+    slow.hear(WorkerState("cpu", 0, 0), [])
+    assert slow.state == IDLE and ready.job is not None
+
+
+@pytest.mark.parametrize(("code", "goes"), [("device-failed", True), ("out-of-memory", True), ("internal", False)])
+def test_a_worker_whose_device_failed_gets_a_successor(supervisor, code, goes):
+    worker = supervisor.workers[0]
+    worker.start(), worker.hear(WorkerState("cpu", 0, 0), [])
+    worker.assign(waiting("j"))
+    worker.hear(Failed("j", code, "It failed."), [])
+    assert (worker.process is None) == goes and worker.job is None
+
+
+def test_a_device_that_failed_is_told_from_a_mistake_of_ours():
+    broken = RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA.")
+    assert explain(broken, submit("j"))[0] == "device-failed" and "illegal memory access" in explain(broken, submit("j"))[1]
+    assert explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), submit("j"))[0] == "out-of-memory"
+    assert explain(ValueError("no"), submit("j"))[0] == "internal"
+
+
+def test_an_actor_ends_when_its_connection_breaks(tmp_path):
+    """What was on its way is lost then; Ray starts another one, which does the job anew."""
+    channel = Channel(context := zmq.Context(), "tcp://127.0.0.1:*")
+    door, orders = Doorkeeper(context, {DOMAIN: lambda key: True}), key_pair()
+    broken = threading.Event()
+    there = zmq.Context()
+    worker = Orders(channel.address, channel.keys.public, orders.public, orders.secret, "w", "cpu").connect(there, broken.set)
+    try:
+        assert door.socket.poll(5000)
+        door.answer()
+        worker.send_multipart([b"hello"])
+        assert channel.socket.poll(5000) and not broken.is_set()
+        context.destroy(0)
+        assert broken.wait(5)
+    finally:
+        context.destroy(0), there.destroy(0)
