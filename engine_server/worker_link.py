@@ -13,12 +13,17 @@ actor of a cluster gets the line as an argument, and ends with the cluster's con
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import zmq
 
@@ -29,6 +34,9 @@ from blender_addon.wire.sockets import client_socket, private_client_socket, pri
 
 DOMAIN = "worker"
 GOODBYE = b"goodbye\n"
+PREFIX, SOCKET = "teamwork-", "workers"
+SETTLED = 10.0
+"""Seconds after which a socket that is to listen does."""
 LONGEST_PATH = 100
 """Of a socket in a folder, by the systems' own limits of 104 and 108."""
 
@@ -43,7 +51,7 @@ class Channel:
     def __init__(self, context: zmq.Context, listen: str = "") -> None:
         self._folder = None if listen else _own_folder()
         if self._folder:
-            self.keys, self.socket = KeyPair("", ""), private_server_socket(context, f"ipc://{self._folder.name}/workers")
+            self.keys, self.socket = KeyPair("", ""), private_server_socket(context, f"ipc://{self._folder.name}/{SOCKET}")
         else:
             self.keys = key_pair()
             self.socket = server_socket(context, listen or "tcp://127.0.0.1:0", self.keys, DOMAIN)
@@ -60,8 +68,21 @@ def _own_folder() -> tempfile.TemporaryDirectory | None:
     """A new folder that only this user may enter, for a socket; None where there is no such thing."""
     if os.name != "posix" or not zmq.has("ipc"):
         return None
-    folder = tempfile.TemporaryDirectory(prefix="teamwork-", ignore_cleanup_errors=True)  # mode 0700
+    _sweep(Path(tempfile.gettempdir()))
+    folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)  # mode 0700
     return folder if len(folder.name) < LONGEST_PATH else None
+
+
+def _sweep(place: Path) -> None:
+    """Remove what this user's engines have left that were killed: folders with a socket where nobody listens any more."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asked:
+            try:
+                about = folder.stat()
+                if about.st_uid == os.getuid() and time.time() - about.st_mtime > SETTLED:
+                    asked.connect(str(folder / SOCKET))
+            except ConnectionRefusedError:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def key_pair() -> KeyPair:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import SimpleNamespace
 
@@ -76,6 +77,21 @@ def test_a_device_that_failed_is_told_from_a_mistake_of_ours():
     assert explain(broken, submit("j"))[0] == "device-failed" and "illegal memory access" in explain(broken, submit("j"))[1]
     assert explain(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), submit("j"))[0] == "out-of-memory"
     assert explain(ValueError("no"), submit("j"))[0] == "internal"
+
+
+def test_the_folder_of_a_killed_engine_is_gone_when_the_next_one_starts_and_only_that(launch, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    first, second = launch(name="one"), launch(name="two")
+    (tmp_path / "teamwork-other").mkdir()
+    assert len(list(tmp_path.glob("teamwork-*/workers"))) == 2
+    first.process.kill(), first.process.wait()
+    for folder in tmp_path.glob("teamwork-*"):
+        os.utime(folder, (0, 0))
+    third = launch(name="three")
+    assert len(list(tmp_path.glob("teamwork-*/workers"))) == 2 and (tmp_path / "teamwork-other").is_dir()
+    for engine in (second, third):
+        with engine.client() as client:
+            assert client.run(submit("still")).outputs
 
 
 def test_an_actor_ends_when_its_connection_breaks(tmp_path):
