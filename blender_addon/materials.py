@@ -21,6 +21,8 @@ TITLES = {name: title for name, title, _ in CHANNELS}
 ORDER = ("albedo", "metalness", "roughness", "normals", "height")
 VECTOR, SCALE, STRENGTH, DEPTH = "Vector", "Scale", "Normal Strength", "Relief Depth"
 """Inputs of the group: where, how often, how steep, how deep in metres (the whole range of the height map)."""
+DRAWN = ("GREASEPENCIL", "GPENCIL")
+"""Objects (the second up to Blender 4.2) whose slots take the materials of strokes only: any other would leave them empty."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def apply_to(thing: bpy.types.Object | None, material: bpy.types.Material, slot:
     """Put the material into a slot of the object, the active one by default; a new one if there is none such. False if the
     object cannot take any. What is linked from another file is not changed, since that would not be saved: a slot of such a
     mesh becomes the object's own."""
-    if thing is None or thing.library is not None or not hasattr(thing.data, "materials"):
+    if thing is None or thing.library is not None or thing.type in DRAWN or not hasattr(thing.data, "materials"):
         return False
     index, linked = thing.active_material_index if slot < 0 else slot, thing.data.library is not None
     if index < len(thing.material_slots):

@@ -126,6 +126,15 @@ def test_applied_to_slots_and_to_what_has_none(scene, random):
     assert not materials.apply_to(bpy.data.objects.new("e", None), material)
 
 
+def test_the_slot_of_a_drawing_keeps_the_material_of_its_strokes(scene):
+    add_drawing = bpy.ops.object.grease_pencil_add if bpy.app.version >= (4, 3) else bpy.ops.object.gpencil_add
+    add_drawing(type="STROKE")
+    drawing = bpy.context.object
+    before = [slot.material for slot in drawing.material_slots]
+    assert before[0] is not None and not materials.apply_to(drawing, principled("mine"))
+    assert [slot.material for slot in drawing.material_slots] == before
+
+
 def parts(random) -> dict:
     """A decomposition with a negative residual here and there."""
     shapes = {"albedo": 3, "metalness": 1, "diffuseshading": 3, "residual": 3}
