@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
-from .. import history, jobs
+from .. import candidates, history, jobs
 from ..images import ImageError
 from .base import spoken
 
@@ -41,6 +41,16 @@ def _same_group(made: history.Made) -> dict[str, str]:
     return {"group": group}
 
 
+def _same_place(context: bpy.types.Context, made: history.Made) -> dict[str, Any]:
+    """It goes on the active object only where that has the result, or a candidate for the same place: the one that is active now
+    may be another, with a material of its own."""
+    if not made.settings.get("apply"):
+        return {}
+    active, result = getattr(getattr(context, "object", None), "active_material", None), made.datablock
+    there = active is not None and (active == result or active in candidates.siblings(result))
+    return {"apply": there, "slot": -1}
+
+
 class TEAMWORK_OT_regenerate(bpy.types.Operator):
     """Make this again with the next seed: another answer to the same question, beside the first"""
 
@@ -56,7 +66,7 @@ class TEAMWORK_OT_regenerate(bpy.types.Operator):
         operator = getattr(bpy.ops.teamwork, made.operator.removeprefix("teamwork."))
         if not made.operator or not hasattr(bpy.types, operator.idname()):
             raise ImageError("This was made by another version of the add-on: make it anew from the task's panel.")
-        settings = made.settings | {"seed": int(made.facts["seed"] or 0) + 1} | _same_group(made)
+        settings = made.settings | {"seed": int(made.facts["seed"] or 0) + 1} | _same_group(made) | _same_place(context, made)
         try:
             return operator("EXEC_DEFAULT", **_arguments(operator, settings))
         except RuntimeError as error:  # what the operator has reported

@@ -161,6 +161,25 @@ def test_making_again_gives_one_more_candidate_with_the_same_settings(photo, tmp
     assert group.inputs["Scale"].default_value == 3.0 and materials.maps_of(second)["albedo"] == bpy.data.images[paint]
 
 
+def test_making_again_puts_it_only_where_the_result_or_a_candidate_is(photo, cube):  # noqa: F811
+    first = made_by(filepath=str(photo), channels={"albedo"}, apply=True)
+    own = bpy.data.materials.new("Own")
+    bpy.ops.mesh.primitive_plane_add()
+    other = bpy.context.object
+    other.data.materials.append(own)
+    MAKE.regenerate(job=first["teamwork_job"])
+    second = bpy.data.materials["wall.001"]
+    assert [slot.material for slot in other.material_slots] == [own] and cube.active_material == first and second.use_fake_user
+    bpy.context.view_layer.objects.active = cube
+    MAKE.regenerate(job=first["teamwork_job"])
+    third = cube.active_material
+    assert third not in (first, second) and settings_of(third)["apply"]
+    MAKE.regenerate(job=first["teamwork_job"])
+    assert cube.active_material not in (first, second, third), "a candidate was there"
+    bpy.context.view_layer.objects.active = None
+    assert MAKE.regenerate(job=first["teamwork_job"]) == {"FINISHED"}
+
+
 # ---- files and assets ------------------------------------------------------------------------------------------------
 
 
