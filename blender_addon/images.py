@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -28,12 +28,12 @@ LARGEST_SIDE = 16384
 FLOATS = {
     "media_type": "IMAGE",
     "file_format": "OPEN_EXR",
-    "color_management": "FOLLOW_SCENE",
     "color_depth": "32",
     "color_mode": "RGB",
     "exr_codec": "ZIP",
 }
-"""Settings of a file that keeps every value, in the order in which Blender takes them; the first is there since 5.0."""
+"""Settings of a file that keeps every value, in the order in which Blender takes them; the first is there since 5.0. The output's
+colour management is not among them: when it becomes an override, Blender puts the scene's own in place of the user's."""
 RENDER, RENDER_NAME = "RENDER_RESULT", "Render Result"
 NOTHING_RENDERED = "Nothing has been rendered yet: render first, or choose another image."
 FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
@@ -143,13 +143,20 @@ def rendered(result: bpy.types.Image) -> Iterator[bpy.types.Image]:
 @contextmanager
 def _writing_floats(settings: bpy.types.ImageFormatSettings) -> Iterator[None]:
     """Exactly what was rendered, scene-linear, and then whatever the user has chosen."""
-    names = [name for name in FLOATS if hasattr(settings, name)]
-    kept = {name: getattr(settings, name) for name in names}
+    light, names = settings.linear_colorspace_settings, [name for name in FLOATS if hasattr(settings, name)]
+    kept, space = {name: getattr(settings, name) for name in names}, light.name
     try:
         _set(settings, {name: FLOATS[name] for name in names})
+        _light(light, working())  # an override may have another one
         yield
     finally:
         _set(settings, kept)
+        _light(light, space)  # it goes with the format
+
+
+def _light(settings: bpy.types.ColorManagedInputColorspaceSettings, space: str) -> None:
+    with suppress(TypeError):  # no such name in this configuration
+        settings.name = space
 
 
 def _set(owner: bpy.types.bpy_struct, values: Mapping[str, str]) -> None:

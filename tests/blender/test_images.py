@@ -15,6 +15,9 @@ from tests.blender.conftest import looking_down, plane, principled, snapshot
 
 TOLERANCE = {"albedo": 0.005, "roughness": 0.0021, "normals": 2e-5, "height": 1e-5, "image": 0.0, "residual": 0.0, "depth": 0.0}
 
+KINDS = ("ENUM", "FLOAT", "INT", "BOOLEAN", "STRING")
+"""Of settings that are plain values."""
+
 
 def values(channel: str, random) -> np.ndarray:
     """Wire values over a channel's range, of a size that is no square and no power of two."""
@@ -129,6 +132,29 @@ def test_the_last_render_is_read_as_it_was_made_and_nothing_is_changed(scene):
     assert np.allclose(images.read(result), combined, rtol=1e-5) and combined.std() > 0.01
     assert snapshot(scene) == before and len(bpy.data.images) == pictures
     assert {name: getattr(settings, name) for name in kept} == kept
+
+
+@pytest.mark.parametrize("space", ["Linear Rec.709", "ACEScg"])
+@pytest.mark.parametrize("kind", ["PNG", "OPEN_EXR"])
+def test_colour_management_of_the_output_s_own_stays_and_changes_no_pixel(scene, kind, space):
+    plane(principled("Paint", Base_Color=(0.8, 0.3, 0.1, 1.0)))
+    looking_down(scene)
+    scene.render.engine, scene.cycles.samples = "CYCLES", 1
+    bpy.ops.render.render()
+    result, settings = bpy.data.images["Render Result"], scene.render.image_settings
+    expected = images.read(result)
+    settings.file_format, settings.color_management = kind, "OVERRIDE"
+    settings.view_settings.view_transform, settings.view_settings.exposure, settings.view_settings.gamma = "Standard", 1.5, 1.2
+    settings.view_settings.use_curve_mapping, settings.linear_colorspace_settings.name = True, space
+    before = own_colours(settings)
+    assert np.array_equal(images.read(result), expected) and expected.std() > 0.01
+    assert own_colours(settings) == before and before[1]["exposure"] == 1.5
+
+
+def own_colours(settings: bpy.types.ImageFormatSettings) -> list[dict]:
+    """All that an output says about colour by itself."""
+    owners = (settings, settings.view_settings, settings.display_settings, settings.linear_colorspace_settings)
+    return [{p.identifier: getattr(o, p.identifier) for p in o.bl_rna.properties if p.type in KINDS} for o in owners]
 
 
 def test_before_the_first_render_there_is_none(scene):
