@@ -56,7 +56,7 @@ class Arrival:
         channel, title = self._channels[0], f"{self.job.title} {self._channels[0]}"
         values, original = self.result.outputs[channel].data, self._original(channel)
         if self._copy is None and original is not None:
-            self._copy = Rewriting(original, values, channel)
+            self._copy = Rewriting(original, values, channel, self.job.fills(channel))
             return False
         if self._copy is not None and not self._copy.ready(PATIENCE):
             return False

@@ -10,6 +10,8 @@ from typing import Any
 from .wire import Result, Submit
 
 RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
+ERASED_IN = "erased_in"
+"""Among the settings: the channel of the image whose own alpha was the mask, "" for none."""
 
 Land = Callable[[Result, "Job"], str]
 """Turns a result into datablocks; gives a line about what was made."""
@@ -40,6 +42,10 @@ class Job:
     def job_id(self) -> str:
         """The job's name on the wire."""
         return self.submit.job_id
+
+    def fills(self, channel: str) -> bool:
+        """Was the mask what is transparent in the image of this channel itself? Then nothing of it is, once that is made anew."""
+        return self.settings.get(ERASED_IN) == channel
 
     def end(self, state: str, line: str) -> None:
         """Nothing more will happen; what is kept as history needs no pixels."""

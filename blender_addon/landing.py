@@ -243,7 +243,9 @@ def _anew(result: Result, job: Job, channel: str, original: bpy.types.Image | No
     values = result.outputs[channel].data
     made = _ahead(job, channel, name)
     if made is None:
-        made = rewriting.rewritten(original, name, values, channel) if original else images.create(name, values, channel)
+        made = (
+            rewriting.rewritten(original, name, values, channel, job.fills(channel)) if original else images.create(name, values, channel)
+        )
     _mark(made, result, job, source, channel)
     return made
 

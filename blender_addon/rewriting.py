@@ -56,11 +56,14 @@ class Original:
         space, mode = image.colorspace_settings.name, image.alpha_mode
         return Original(download(image), image.is_float, space, working(), mode, shows_numbers(image), lambda values: meant(light(values)))
 
-    def file(self, values: np.ndarray, channel: str) -> bytes:
-        """The file of a copy with these wire values. Pixels of the same values, alpha and depth (8 bits or float) stay."""
+    def file(self, values: np.ndarray, channel: str, opaque: bool = False) -> bytes:
+        """The file of a copy with these wire values. Pixels of the same values, alpha (unless the copy is to be opaque) and depth
+        (8 bits or float) stay."""
         changed = np.empty((*values.shape[:2], 4), np.float32)
         for top in range(0, len(values), LINES):
             changed[top : top + LINES] = self._changed(self.stored[top : top + LINES], values[top : top + LINES], channel)
+        if opaque:
+            changed[..., 3] = 1.0
         return encode_exr(changed) if self.deep else encode_png(changed)
 
     def _changed(self, stored: np.ndarray, values: np.ndarray, channel: str) -> np.ndarray:
@@ -127,11 +130,12 @@ class Rewriting:
     """A copy of an image with other wire values of a channel, on its way. Its pixels are taken at once, on the main thread.
     An image of another size than the values is not copied: it becomes a new one."""
 
-    def __init__(self, image: bpy.types.Image, values: np.ndarray, channel: str) -> None:
+    def __init__(self, image: bpy.types.Image, values: np.ndarray, channel: str, opaque: bool = False) -> None:
         """Raises `ImageError` for an image without pixels."""
         self._original, self._channel = Original.of(image, channel), channel
         self._fits = self._original.stored.shape[:2] == values.shape[:2]
-        self._file: Beside[bytes] = Beside(partial(self._original.file if self._fits else encode, values, channel))
+        copied = partial(self._original.file, values, channel, opaque)
+        self._file: Beside[bytes] = Beside(copied if self._fits else partial(encode, values, channel))
 
     def ready(self, most_seconds: float) -> bool:
         """Is the file made? Waits so long for it."""
@@ -145,10 +149,10 @@ class Rewriting:
         return packed(name, file, STORAGE.get(self._channel, PLAIN).space)
 
 
-def rewritten(image: bpy.types.Image, name: str, values: np.ndarray, channel: str) -> bpy.types.Image:
-    """A packed copy of an image with other wire values of a channel. Pixels of the same values, alpha, colour space and depth
-    (8 bits or float) stay as they are."""
-    return Rewriting(image, values, channel).image(name)
+def rewritten(image: bpy.types.Image, name: str, values: np.ndarray, channel: str, opaque: bool = False) -> bpy.types.Image:
+    """A packed copy of an image with other wire values of a channel. Pixels of the same values, alpha (unless the copy is to be
+    opaque), colour space and depth (8 bits or float) stay as they are."""
+    return Rewriting(image, values, channel, opaque).image(name)
 
 
 class Canvas:

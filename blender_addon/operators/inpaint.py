@@ -13,6 +13,7 @@ from bpy.props import BoolProperty, StringProperty
 from .. import images, jobs, landing, masks, rewriting
 from ..creation_options import InpaintOptions
 from ..images import ImageError
+from ..job import ERASED_IN
 from ..material_maps import maps_of
 from ..target import Target
 from ..wire import ChannelImage
@@ -57,7 +58,8 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
         """As for any job; a material by its name."""
         source, chosen = job.land.keywords["source"], super().settings_of(job)
         of_material = bool(self.material or self.active_material)
-        return chosen | {"material": source if of_material else "", "image": "" if of_material else source, "active_material": False}
+        named = {"material": source if of_material else "", "image": "" if of_material else source, "active_material": False}
+        return chosen | named | {ERASED_IN: self._erased_in}
 
     def job_options(self) -> dict[str, Any]:
         """What goes along with the job."""
@@ -75,6 +77,7 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
 
     def _send(self, maps: dict[str, bpy.types.Image], largest: bpy.types.Image, source: str, land) -> jobs.Job:
         mask = masks.read_mask(images.find(self.mask) if self.mask else None, self.mask_from, largest)
+        self._erased_in = "" if self.mask else next(channel for channel, image in maps.items() if image == largest)
         inputs: dict[str, ChannelImage] = {channel: images.read_channel(image, channel) for channel, image in maps.items()}
         land = partial(land, name=source, source=source, replace=self.replace)
         return jobs.start("inpaint", self.model, inputs | {"mask": mask}, (), self.job_options(), f"Inpaint {source}", land)

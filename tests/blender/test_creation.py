@@ -105,15 +105,6 @@ def test_what_is_not_masked_stays_bit_for_bit(space, deep):
     assert made["teamwork_task"] == "inpaint" and made["teamwork_source"] == "wall" and made["teamwork_seed"] == 2
 
 
-def test_what_is_erased_in_the_picture_is_the_mask():
-    values = noise()
-    values[4:14, 4:14, 3] = 0.0
-    before = stored(image_of("wall", values))
-    bpy.ops.teamwork.inpaint(image="wall", model="maker")
-    after = stored(bpy.data.images["wall inpainted"])
-    assert np.array_equal(after[outside()], before[outside()]) and not np.allclose(after[5:13, 5:13], before[5:13, 5:13], atol=0.02)
-
-
 def test_an_opaque_stroke_is_a_mask_and_channels_are_known_by_their_record():
     strokes = np.zeros((SIDE, SIDE, 4), np.float32)
     strokes[4:14, 4:14] = 1.0
