@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 import bpy
 import numpy as np
 
+from . import unkeyed
+
 IDENTIFIER = "TEAMWORK_CAPTURE"
 
 
@@ -86,14 +88,15 @@ def render(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
     """Render the first enabled view layer of a scene with its Cycles settings: {pass name: H x W x C float32}.
 
     Rows run from the top; names are Blender's own, which differ between 4.x and 5.x (see `passes`). The scene's render
-    engine is put back. Raises `CaptureError` with Blender's reason.
+    engine is put back, and so is what is moved and not keyed. Raises `CaptureError` with Blender's reason.
     """
     captured: dict[str, np.ndarray] = {}
     before = scene.render.engine
     with _registered(captured):
         scene.render.engine = IDENTIFIER
         try:
-            bpy.ops.render.render(scene=scene.name)
+            with unkeyed.kept():
+                bpy.ops.render.render(scene=scene.name)
         except RuntimeError as error:
             raise CaptureError(f"Blender could not render the scene: {str(error).strip()}") from error
         finally:
