@@ -131,10 +131,8 @@ class InpaintMaterial(Task):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Material, mask, button."""
-        material, maps = _active_maps(context)
-        count = f"{len(maps)} map{'s' if len(maps) > 1 else ''}" if maps else "no image maps to fill in"
-        name = f"{material.name}: {count}" if material else "Choose an object with a material"
-        say(self.layout, context, name, "MATERIAL")
+        maps, told = _active_maps(context)
+        say(self.layout, context, told, "MATERIAL")
         draw_mask(self.layout, context, of_material=True, picture=None)
         line = expected_inpainting(context, self.task, maps)
         button = self.draw_button(
@@ -143,10 +141,13 @@ class InpaintMaterial(Task):
         button.active_material = True
 
 
-def _active_maps(context: bpy.types.Context) -> tuple[bpy.types.Material | None, dict[str, bpy.types.Image]]:
-    """The active material and its images by channel; none where it has none that can be inpainted."""
+def _active_maps(context: bpy.types.Context) -> tuple[dict[str, bpy.types.Image], str]:
+    """The images of the active material by channel, and what there is to say of them; none where they cannot be inpainted."""
     material = getattr(context.object, "active_material", None) if context.object else None
+    if material is None:
+        return {}, "Choose an object with a material"
     try:
-        return material, maps_of(material) if material else {}
-    except ImageError:
-        return material, {}
+        maps = maps_of(material)
+    except ImageError as error:
+        return {}, str(error)
+    return maps, f"{material.name}: {len(maps)} map{'s' if len(maps) > 1 else ''}"

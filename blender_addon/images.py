@@ -98,6 +98,8 @@ def read_later(image: bpy.types.Image) -> LaterImage:
 def download(image: bpy.types.Image) -> np.ndarray:
     """H x W x C as Blender holds it, rows from the top. Raises `ImageError`."""
     width, height = image.size
+    if image.source == "TILED" and len(image.tiles) > 1:
+        raise ImageError(f"{image.name} has UDIM tiles: open the image file of one tile instead.")
     if 0 in image.size and image.source in ("SEQUENCE", "MOVIE"):
         raise ImageError(f"{image.name} has many frames: choose the image file of a single one.")
     if width == 0 or height == 0:

@@ -174,3 +174,28 @@ def test_no_file_is_read_to_know_how_long_a_material_takes(photo, cube):
     drawn = shown(MEND)
     assert f"{cube.active_material.name}: 5 maps" in drawn.of("label")
     assert not any(image.has_data for image in maps.values())
+
+
+def test_why_a_material_cannot_be_inpainted_is_told(cube):
+    bpy.ops.teamwork.test_engine()
+    bpy.context.scene.teamwork.model = "maker"
+    assert "Choose an object with a material" in shown(MEND).of("label")
+    tiles = bpy.data.images.new("tiles", 4, 4, tiled=True)
+    tiles.tiles.new(1002)
+    for image, words in ((tiles, "tiles has UDIM tiles"), (None, "no image textures in its Principled shader")):
+        cube.data.materials.clear()
+        cube.data.materials.append(materials.build("Wall", {"albedo": image} if image else {}))
+        drawn = shown(MEND)
+        assert words in " ".join(drawn.of("label")) and ("TEAMWORK_OT_inpaint", False) in drawn.of("enabled")
+
+
+def test_a_picture_of_tiles_is_not_replaced_by_one_of_them(cube):
+    tiles = bpy.data.images.new("tiles", 32, 32, tiled=True)
+    tiles.tiles.new(1002)
+    cube.data.materials.append(materials.build("Wall", {"albedo": tiles}))
+    users = tiles.users
+    asked = {"image": "tiles", "mask": white_box().name, "mask_from": "BRIGHT", "model": "maker", "replace": True}
+    assert "open the image file of one tile" in refused(bpy.ops.teamwork.inpaint, **asked)
+    assert "open the image file of one tile" in refused(bpy.ops.teamwork.decompose_image, image="tiles", model="tiny")
+    assert "open the image file of one tile" in refused(bpy.ops.teamwork.paint_mask, image="tiles")
+    assert tiles.users == users > 0

@@ -89,6 +89,14 @@ def test_an_image_without_pixels_is_one_sentence(scene):
         images.read(image)
 
 
+def test_several_tiles_are_one_sentence_and_a_single_one_is_read(scene):
+    image = bpy.data.images.new("wall", 4, 4, tiled=True)
+    assert images.read(image).shape == (4, 4, 3)
+    image.tiles.new(1002)
+    with pytest.raises(images.ImageError, match="^wall has UDIM tiles: open the image file of one tile instead.$"):
+        images.read(image)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("components", [1, 3, 4])
 def test_the_png_writer_against_pillow(random, bits, components, tmp_path):
