@@ -36,6 +36,7 @@ FLOATS = {
 colour management is not among them: when it becomes an override, Blender puts the scene's own in place of the user's."""
 RENDER, RENDER_NAME = "RENDER_RESULT", "Render Result"
 NOTHING_RENDERED = "Nothing has been rendered yet: render first, or choose another image."
+LAYERS = "{} is a multilayer EXR, of which Blender gives no pixels: save one pass as a plain EXR or PNG, or take the Render Result."
 FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 
@@ -56,9 +57,11 @@ def load(path: str | Path) -> bpy.types.Image:
     except RuntimeError as error:
         raise ImageError(f"The file {path.name} cannot be read: choose a JPEG, PNG, EXR or another image.") from error
     if 0 in image.size:
+        layers = image.type == "MULTILAYER"  # known since the size was asked for
         if image not in known:
             bpy.data.images.remove(image)
-        raise ImageError(f"The file {path.name} is not an image that Blender can read: choose a JPEG, PNG or EXR.")
+        unreadable = f"The file {path.name} is not an image that Blender can read: choose a JPEG, PNG or EXR."
+        raise ImageError(LAYERS.format(path.name) if layers else unreadable)
     return image
 
 
@@ -100,6 +103,8 @@ def download(image: bpy.types.Image) -> np.ndarray:
     width, height = image.size
     if image.source == "TILED" and len(image.tiles) > 1:
         raise ImageError(f"{image.name} has UDIM tiles: open the image file of one tile instead.")
+    if image.type == "MULTILAYER":
+        raise ImageError(LAYERS.format(image.name))
     if 0 in image.size and image.source in ("SEQUENCE", "MOVIE"):
         raise ImageError(f"{image.name} has many frames: choose the image file of a single one.")
     if width == 0 or height == 0:

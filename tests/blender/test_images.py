@@ -11,7 +11,7 @@ from PIL import Image
 from blender_addon import capture, images, masks
 from blender_addon.colour import linear_to_srgb, srgb_to_linear
 from blender_addon.png import encode_png
-from tests.blender.conftest import looking_down, plane, principled, snapshot
+from tests.blender.conftest import file_format, looking_down, plane, principled, snapshot
 
 TOLERANCE = {"albedo": 0.005, "roughness": 0.0021, "normals": 2e-5, "height": 1e-5, "image": 0.0, "residual": 0.0, "depth": 0.0}
 
@@ -95,6 +95,20 @@ def test_several_tiles_are_one_sentence_and_a_single_one_is_read(scene):
     image.tiles.new(1002)
     with pytest.raises(images.ImageError, match="^wall has UDIM tiles: open the image file of one tile instead.$"):
         images.read(image)
+
+
+def test_a_file_of_many_passes_is_one_sentence(scene, tmp_path):
+    looking_down(scene)
+    file_format(scene, "OPEN_EXR_MULTILAYER")
+    scene.render.engine, scene.cycles.samples, scene.render.filepath = "CYCLES", 1, str(tmp_path / "passes.exr")
+    bpy.ops.render.render(write_still=True)
+    known = set(bpy.data.images)
+    with pytest.raises(images.ImageError, match="^passes.exr is a multilayer EXR, .*: save one pass as a plain EXR or PNG"):
+        images.load(tmp_path / "passes.exr")
+    assert set(bpy.data.images) == known
+    opened = bpy.data.images.load(str(tmp_path / "passes.exr"))
+    with pytest.raises(images.ImageError, match="^passes.exr is a multilayer EXR"):
+        images.read(opened)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
