@@ -206,7 +206,6 @@ def _set_up_cycles(cycles, samples: int, denoise: bool) -> None:
 def _set_up_passes(layer: bpy.types.ViewLayer, wanted: tuple[str, ...]) -> None:
     for name in wanted:
         setattr(layer, name, True)
-    layer.material_override = None
     layer.samples = 0  # the layer's own number would count more than the scene's
     for name, kind in {**surfaces.AOVS, surfaces.WRITTEN: "VALUE"}.items():
         aov = layer.aovs.add()

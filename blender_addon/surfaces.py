@@ -194,9 +194,10 @@ def _ends(group: bpy.types.NodeTree, identifier: str) -> list[bpy.types.NodeSock
 
 
 def materials_of(scene: bpy.types.Scene) -> list[bpy.types.Material]:
-    """The materials of all that a scene can render, each once: those of its objects, of instanced collections, and of what
-    Geometry Nodes make, those of linked libraries too."""
+    """The materials of all that a scene can render, each once: those of its objects, of instanced collections, of what
+    Geometry Nodes make, and those that a view layer puts in place of all others; those of linked libraries too."""
     found = [slot.material for thing in _things(scene.objects, set()) for slot in thing.material_slots]
+    found += [layer.material_override for layer in scene.view_layers if layer.use]
     depsgraph = scene.view_layers[0].depsgraph
     if depsgraph is not None:
         found += [each.original for each in depsgraph.ids if isinstance(each, bpy.types.Material)]

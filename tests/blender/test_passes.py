@@ -141,6 +141,19 @@ def test_samples_of_the_view_layer_do_not_count(scene, monkeypatch):
     assert rendered == [0] and scene.view_layers[0].samples == 3000
 
 
+def test_the_material_override_of_the_view_layer_is_what_is_seen(scene):
+    plane(principled("Red", Base_Color=(0.8, 0.05, 0.05, 1.0)))
+    looking_down(scene)
+    shade = {"Base_Color": (0.05, 0.05, 0.8, 1.0), "Roughness": 0.3, "Specular_IOR_Level": 0.0}
+    blue = scene.view_layers[0].material_override = principled("Blue", **shade)
+    before = snapshot(scene)
+    made = passes.render_channels(scene, samples=4)
+    assert np.allclose(centre(made["albedo"]), (0.05, 0.05, 0.8), atol=1e-3) and centre(made["roughness"]) == pytest.approx(0.3, abs=1e-3)
+    red, _, light = centre(made["image"])
+    assert light > 5.0 * red
+    assert snapshot(scene) == before and scene.view_layers[0].material_override == blue
+
+
 def falling(scene):
     """A rigid body in its tenth frame, played from the first one."""
     thing = plane(principled("m"))
