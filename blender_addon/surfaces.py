@@ -144,6 +144,9 @@ def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, depth: int = 0):
     if not output.is_output or depth > LARGEST_DEPTH:
         return DEFAULTS[name]
     node = output.node
+    if node.mute:
+        passed = next((link.from_socket for link in node.internal_links if link.to_socket == output), None)
+        return DEFAULTS[name] if passed is None else _value(tap, passed, name, depth + 1)
     if node.type == "MIX_SHADER":
         sides = [_value(tap, each, name, depth + 1) for each in node.inputs[1:3]]
         return tap.mix(_source(node.inputs[0]), *sides)

@@ -48,6 +48,25 @@ def glossy(tree):
     return node.outputs[0]
 
 
+def muted(tree):
+    socket = mix_of(tree, 1.0, diffuse(tree, (1, 0, 0, 1)), diffuse(tree, (0, 1, 0, 1)))
+    socket.node.mute = True
+    return socket
+
+
+def muted_with_its_second_input(tree):
+    socket = mixed(tree)
+    tree.links.remove(socket.node.inputs[1].links[0])
+    socket.node.mute = True
+    return socket
+
+
+def mix_of_muted(tree):
+    off = diffuse(tree, (1, 0, 0, 1))
+    off.node.mute = True
+    return mix_of(tree, 0.5, off, diffuse(tree, (0, 1, 0, 1)))
+
+
 @pytest.mark.parametrize(
     ("build", "colour", "metalness"),
     [
@@ -55,6 +74,9 @@ def glossy(tree):
         (grouped, (0, 0, 1), 0.0),
         (with_emission, (0, 1, 1), 0.0),
         (glossy, (0.9, 0.6, 0.2), 1.0),
+        (muted, (1, 0, 0), 0.0),
+        (muted_with_its_second_input, (0, 1, 0), 0.0),
+        (mix_of_muted, (0.4, 0.9, 0.4), 0.0),
     ],
 )
 def test_materials_of_every_make_have_a_base_colour(scene, build, colour, metalness):
