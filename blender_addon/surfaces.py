@@ -54,11 +54,14 @@ SHADERS = {
 
 
 class _Taps:
-    """All that is added to node trees. `handed` notes which output of a group hands out a channel of its shader."""
+    """All that is added to node trees. `handed` notes which output of a group hands out a channel of its shader, `asked` which
+    input of a group takes one of a shader that comes from outside, `fed` at which nodes that has happened."""
 
     def __init__(self) -> None:
         self.made: list[_Tap] = []
         self.handed: dict[tuple[str, str, str], str | float] = {}
+        self.asked: dict[tuple[str, str, str], str] = {}
+        self.fed: set[tuple[int, str, str]] = set()
 
     def on(self, tree: bpy.types.NodeTree) -> _Tap:
         """A new one that remembers what it adds to a tree."""
@@ -72,28 +75,28 @@ class _Taps:
 
 
 class _Tap:
-    """Adds nodes, and outputs of a group, to one node tree and remembers them."""
+    """Adds nodes, and inputs and outputs of a group, to one node tree and remembers them."""
 
     def __init__(self, tree: bpy.types.NodeTree, taps: _Taps) -> None:
         self.tree, self.taps = tree, taps
         self.added: list[bpy.types.Node] = []
-        self.outputs: list[str] = []
+        self.sockets: list[str] = []
 
     def node(self, kind: str) -> bpy.types.Node:
         node = self.tree.nodes.new(kind)
         self.added.append(node)
         return node
 
-    def output(self, name: str) -> str:
-        """The identifier of a new colour output of this group."""
-        item = self.tree.interface.new_socket(TAPPED + name, in_out="OUTPUT", socket_type="NodeSocketColor")
-        self.outputs.append(item.identifier)
+    def socket(self, name: str, way: str) -> str:
+        """The identifier of a new colour input or output of this group."""
+        item = self.tree.interface.new_socket(TAPPED + name, in_out=way, socket_type="NodeSocketColor")
+        self.sockets.append(item.identifier)
         return item.identifier
 
     def remove(self) -> None:
         for node in self.added:
             self.tree.nodes.remove(node)
-        for item in [each for each in self.tree.interface.items_tree if getattr(each, "identifier", "") in self.outputs]:
+        for item in [each for each in self.tree.interface.items_tree if getattr(each, "identifier", "") in self.sockets]:
             self.tree.interface.remove(item)
 
     def send(self, name: str, value) -> None:
@@ -139,7 +142,7 @@ def _source(socket: bpy.types.NodeSocket):
 
 
 def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, depth: int = 0):
-    """What a channel is at a shader socket; a socket or a number. A group on the way is made to hand it out."""
+    """What a channel is at a shader socket; a socket or a number. A group on the way is made to take it in and to hand it out."""
     output = _source(socket)
     if not output.is_output or depth > LARGEST_DEPTH:
         return DEFAULTS[name]
@@ -154,6 +157,8 @@ def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, depth: int = 0):
         return _value(tap, _brighter(node), name, depth + 1)
     if node.type == "GROUP" and node.node_tree:
         return _handed_out(tap, node, output.identifier, name, depth + 1)
+    if node.type == "GROUP_INPUT":
+        return _from_outside(tap, node, output.identifier, name)
     return _of_shader(node, name)
 
 
@@ -164,7 +169,8 @@ def _handed_out(tap: _Tap, node: bpy.types.Node, identifier: str, name: str, dep
     if key not in tap.taps.handed:
         tap.taps.handed[key] = _new_output(tap.taps.on(node.node_tree), identifier, name, depth)
     handed = tap.taps.handed[key]
-    return next(each for each in node.outputs if each.identifier == handed) if isinstance(handed, str) else handed
+    _feed_group(tap, node, name, depth)
+    return _named(node.outputs, handed) if isinstance(handed, str) else handed
 
 
 def _new_output(tap: _Tap, identifier: str, name: str, depth: int) -> str | float:
@@ -173,9 +179,31 @@ def _new_output(tap: _Tap, identifier: str, name: str, depth: int) -> str | floa
     value = DEFAULTS[name] if end is None else _value(tap, end, name, depth)
     if isinstance(value, (int, float)):
         return value
-    node, made = end.node, tap.output(name)
-    tap.feed(next(each for each in node.inputs if each.identifier == made), value)
+    node, made = end.node, tap.socket(name, "OUTPUT")
+    tap.feed(_named(node.inputs, made), value)
     return made
+
+
+def _from_outside(tap: _Tap, node: bpy.types.Node, identifier: str, name: str) -> bpy.types.NodeSocket:
+    """A channel of a shader that a group is given, through an input of its own: every user may give another shader."""
+    key = tap.tree.name_full, identifier, name
+    if key not in tap.taps.asked:
+        tap.taps.asked[key] = tap.socket(name, "INPUT")
+    return _named(node.outputs, tap.taps.asked[key])
+
+
+def _feed_group(tap: _Tap, node: bpy.types.Node, name: str, depth: int) -> None:
+    """Give a group what it asks for of the shaders that this user of it gives."""
+    for (tree, identifier, channel), asked in list(tap.taps.asked.items()):
+        key = tap.tree.as_pointer(), node.name, asked  # the trees of all materials have one name
+        if tree == node.node_tree.name_full and channel == name and key not in tap.taps.fed:
+            tap.taps.fed.add(key)
+            value = _value(tap, _named(node.inputs, identifier), name, depth)
+            tap.feed(_named(node.inputs, asked), value)
+
+
+def _named(sockets: Iterable[bpy.types.NodeSocket], identifier: str) -> bpy.types.NodeSocket:
+    return next(each for each in sockets if each.identifier == identifier)
 
 
 def _brighter(node: bpy.types.Node) -> bpy.types.NodeSocket:

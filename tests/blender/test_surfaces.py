@@ -183,7 +183,7 @@ def shape(tree):
     """All that taps could change of a tree."""
     items = [(item.name, item.identifier) for item in tree.interface.items_tree]
     links = sorted((link.from_node.name, link.from_socket.identifier, link.to_node.name, link.to_socket.identifier) for link in tree.links)
-    return tree.name, [node.name for node in tree.nodes], [len(node.outputs) for node in tree.nodes], items, links
+    return tree.name, [node.name for node in tree.nodes], [(len(node.inputs), len(node.outputs)) for node in tree.nodes], items, links
 
 
 @pytest.mark.parametrize("build", [grouped, group_and_shader, twice_the_same_group, mix_within_a_group_of_groups])
