@@ -30,7 +30,7 @@ class TEAMWORK_OT_neural_render(TaskOperator):
 
     def send(self, context: bpy.types.Context) -> jobs.Job:
         """Render the passes and send them; the picture comes back."""
-        seen = viewpoint.shown(context.area) if self._from_viewport(context) else None
+        seen = viewpoint.shown(self._area(context)) if self._from_viewport(context) else None
         channels = passes.render_channels(context.scene, samples=self.samples, view=seen)
         land = partial(landing.land_render, name=self.image_name, source=context.scene.name)
         title = f"Neural render of {context.scene.name}"
@@ -38,6 +38,15 @@ class TEAMWORK_OT_neural_render(TaskOperator):
 
     def _from_viewport(self, context: bpy.types.Context) -> bool:
         return self.view == "VIEW" or context.scene.camera is None
+
+    def _area(self, context: bpy.types.Context) -> bpy.types.Area | None:
+        """Where the button was pressed; from another editor, as for Regenerate, the first viewport of the screen. Raises `PassError`."""
+        if self.view != "VIEW" or context.window is None or getattr(context.area, "type", "") == "VIEW_3D":
+            return context.area
+        area = next((each for each in context.window.screen.areas if each.type == "VIEW_3D"), None)
+        if area is None:
+            raise passes.PassError("Current View needs a 3D viewport on this screen: open one, or choose Camera.")
+        return area
 
 
 CLASSES = (TEAMWORK_OT_neural_render,)

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from PIL import Image
 
-from blender_addon import materials
+from blender_addon import materials, viewpoint
 from tests.blender.conftest import snapshot
 from tests.blender.operating import addon, cube, empty, models, photo, refused  # noqa: F401 (fixtures)
 
@@ -112,6 +112,30 @@ def test_a_scene_without_a_camera_is_shaded_as_the_viewport_shows_it():
     with bpy.context.temp_override(window=window, area=area):
         bpy.ops.teamwork.neural_render(model="tiny", samples=1)
     assert tuple(bpy.data.images["Neural Render"].size) == (16, 16) and snapshot(scene) == before
+
+
+def test_the_current_view_is_that_of_the_viewport_also_from_another_editor(monkeypatch):
+    from blender_addon import passes
+
+    scene_with_camera()
+    window, seen = bpy.context.window_manager.windows[0], []
+    viewport, other = sorted(window.screen.areas, key=lambda area: area.type != "VIEW_3D")[:2]
+    viewport.spaces.active.region_3d.view_perspective = "PERSP"
+    render = passes.render_channels
+    monkeypatch.setattr(passes, "render_channels", lambda scene, **how: seen.append(how["view"]) or render(scene, **how))
+    with bpy.context.temp_override(window=window, area=other):
+        bpy.ops.teamwork.neural_render(model="tiny", samples=1, view="VIEW")
+        made = bpy.data.images["Neural Render"]
+        bpy.ops.teamwork.regenerate(job=made["teamwork_job"])
+        bpy.ops.teamwork.neural_render(model="tiny", samples=1, view="CAMERA")
+    assert [isinstance(view, viewpoint.View) for view in seen] == [True, True, False] and seen[0] == seen[1]
+    viewport.type = "DOPESHEET_EDITOR"
+    try:
+        with bpy.context.temp_override(window=window, area=other):
+            assert "open one, or choose Camera" in refused(bpy.ops.teamwork.neural_render, model="tiny", samples=1, view="VIEW")
+            bpy.ops.teamwork.neural_render(model="tiny", samples=1, view="CAMERA")
+    finally:
+        viewport.type = "VIEW_3D"
 
 
 def test_what_was_made_is_there_after_saving_and_loading(photo, tmp_path, cube):
