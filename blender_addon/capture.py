@@ -84,6 +84,22 @@ def _registered(captured: dict[str, np.ndarray]) -> Iterator[None]:
         bpy.utils.unregister_class(engine)  # one that stays keeps Blender 4.5 from ending
 
 
+@contextmanager
+def _scene_camera() -> Iterator[None]:
+    """Within this block the viewport in which we are has no camera of its own, which Blender would render instead of the scene's."""
+    space = bpy.context.space_data
+    if getattr(space, "type", "") != "VIEW_3D" or not space.use_local_camera:
+        yield
+        return
+    kept = space.camera
+    space.use_local_camera = False
+    try:
+        yield
+    finally:
+        space.use_local_camera = True
+        space.camera = kept  # without one of its own the viewport has taken over the scene's
+
+
 def render(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
     """Render the first enabled view layer of a scene with its Cycles settings: {pass name: H x W x C float32}.
 
@@ -95,7 +111,7 @@ def render(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
     with _registered(captured):
         scene.render.engine = IDENTIFIER
         try:
-            with unkeyed.kept():
+            with unkeyed.kept(), _scene_camera():
                 bpy.ops.render.render(scene=scene.name)
         except RuntimeError as error:
             raise CaptureError(f"Blender could not render the scene: {str(error).strip()}") from error

@@ -97,6 +97,18 @@ def test_a_viewport_that_looks_through_a_camera_is_that_camera(lit):
         passes.render_channels(lit, samples=1, view=viewpoint.shown(area))
 
 
+def test_a_viewport_with_a_camera_of_its_own_changes_no_render(lit):
+    area, window = viewport(), bpy.context.window_manager.windows[0]
+    space, camera = area.spaces.active, looking_down(lit)
+    own = add(lit, "Own", bpy.data.cameras.new("Own"), (0.0, 0.0, 50.0))
+    space.use_local_camera, space.camera = True, own
+    for view, distance in ((None, 3.0), (own, 50.0)):
+        with bpy.context.temp_override(window=window, area=area):
+            depth = passes.render_channels(lit, samples=1, view=view)["depth"].data
+        assert depth[12, 16, 0] == pytest.approx(distance, abs=0.01)
+        assert space.use_local_camera and space.camera == own and lit.camera == camera
+
+
 def test_without_a_camera_the_viewport_is_rendered(lit):
     area = viewport()
     view = viewpoint.shown(area)
