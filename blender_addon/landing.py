@@ -251,10 +251,11 @@ def _anew(result: Result, job: Job, channel: str, original: bpy.types.Image | No
 
 
 def _instead(old: bpy.types.ID, new: bpy.types.ID) -> str:
-    """Have the new one used wherever the old one was; the old one is kept."""
+    """Have the new one used wherever the old one was; the old one is kept. Gives what there is to say of that."""
+    used = old.users > int(old.use_fake_user)
     old.user_remap(new)
     old.use_fake_user = new.use_fake_user = True  # remapping takes these along
-    return f" in place of {old.name}, which is kept"
+    return f" in place of {old.name}, which is kept" if used else f"; {old.name} is used nowhere any more, so nothing was replaced"
 
 
 def land_inpainted_material(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from blender_addon import compositing, images
+from blender_addon.materials import node_tree
 from tests.blender.conftest import looking_down
 from tests.blender.operating import addon, drain_until, echo_job, empty, models, photo  # noqa: F401 (fixtures)
 from tests.blender.test_creation import image_of, noise, outside, white_box
@@ -156,6 +157,21 @@ def test_the_copy_of_a_picture_is_made_beside_the_main_thread(monkeypatch):
     drain_until(lambda: job.state != jobs.RUNNING, 120.0)
     assert job.state == jobs.DONE and made_in and threading.main_thread() not in made_in
     assert [image.name for image in bpy.data.images if "teamwork_channel" in image] == ["wall inpainted"]
+
+
+def test_made_again_after_it_was_replaced_there_is_nothing_left_to_replace(monkeypatch):
+    from blender_addon import jobs
+
+    material, picture = bpy.data.materials.new("Paint"), image_of("wall", noise())
+    node = node_tree(material).nodes.new("ShaderNodeTexImage")
+    node.image = picture
+    first = inpainting(monkeypatch, image="wall", replace=True)
+    drain_until(lambda: first.state != jobs.RUNNING, 120.0)
+    assert first.line == "Made the image wall inpainted in place of wall, which is kept"
+    again = inpainting(monkeypatch, image="wall", replace=True, seed=1)
+    drain_until(lambda: again.state != jobs.RUNNING, 120.0)
+    assert again.line == "Made the image wall inpainted.001; wall is used nowhere any more, so nothing was replaced"
+    assert node.image == bpy.data.images["wall inpainted"] and picture.use_fake_user
 
 
 def test_a_picture_that_is_deleted_while_its_copy_is_made_costs_nothing(monkeypatch):
