@@ -147,7 +147,9 @@ def _seen(scene: bpy.types.Scene, view: View | bpy.types.Object | None) -> Itera
 
 
 def check(scene: bpy.types.Scene) -> None:
-    """Raises `PassError` where a scene has no channels: no camera, stereo, a panoramic camera."""
+    """Raises `PassError` where a scene has no channels: no Cycles, no camera, stereo, a panoramic camera."""
+    if not hasattr(scene, "cycles"):
+        raise PassError("The passes are rendered by Cycles: enable the add-on Cycles Render Engine in the preferences.")
     if scene.camera is None:
         raise PassError(f"The scene {scene.name} has no camera: add one, and make it the active camera.")
     if scene.camera.type != "CAMERA":

@@ -122,6 +122,19 @@ def test_what_cannot_be_rendered_is_one_sentence(scene, harm, words):
         passes.render_channels(scene)
 
 
+def test_without_cycles_is_one_sentence(scene):
+    import addon_utils  # found since bpy is there
+
+    looking_down(scene)
+    addon_utils.disable("cycles")
+    try:
+        with pytest.raises(passes.PassError, match="enable the add-on Cycles Render Engine in the preferences"):
+            passes.render_channels(scene, samples=1)
+    finally:
+        addon_utils.enable("cycles")
+    assert "image" in passes.render_channels(scene, samples=1)
+
+
 def test_a_marker_with_a_camera_does_not_take_the_view_s_place(scene):
     plane(principled("m"))
     marked, other = looking_down(scene, 9.0), looking_down(scene, 5.0)
