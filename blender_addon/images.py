@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -19,21 +19,13 @@ import bpy
 import numpy as np
 
 from .colour import bytes_to_linear, finite, linear_to_srgb, to_rec709
+from .float_output import writing_floats
 from .png import LINES, SIGNATURE, encode_png
 from .spaces import shows_numbers, tag, working
 from .storage import DATA, PLAIN, STORAGE, file_of
 from .wire import ChannelImage, check_image
 
 LARGEST_SIDE = 16384
-FLOATS = {
-    "media_type": "IMAGE",
-    "file_format": "OPEN_EXR",
-    "color_depth": "32",
-    "color_mode": "RGB",
-    "exr_codec": "ZIP",
-}
-"""Settings of a file that keeps every value, in the order in which Blender takes them; the first is there since 5.0. The output's
-colour management is not among them: when it becomes an override, Blender puts the scene's own in place of the user's."""
 RENDER, RENDER_NAME = "RENDER_RESULT", "Render Result"
 NOTHING_RENDERED = "Nothing has been rendered yet: render first, or choose another image."
 LAYERS = "{} is a multilayer EXR, of which Blender gives no pixels: save one pass as a plain EXR or PNG, or take the Render Result."
@@ -136,7 +128,7 @@ def rendered(result: bpy.types.Image) -> Iterator[bpy.types.Image]:
     with tempfile.TemporaryDirectory(prefix="teamwork-render-") as folder:
         path = Path(folder) / "render.exr"
         try:
-            with _writing_floats(scene.render.image_settings):
+            with writing_floats(scene.render.image_settings):
                 result.save_render(str(path), scene=scene)
             image = bpy.data.images.load(str(path))
         except RuntimeError as error:
@@ -145,30 +137,6 @@ def rendered(result: bpy.types.Image) -> Iterator[bpy.types.Image]:
             yield image
         finally:
             bpy.data.images.remove(image)
-
-
-@contextmanager
-def _writing_floats(settings: bpy.types.ImageFormatSettings) -> Iterator[None]:
-    """Exactly what was rendered, scene-linear, and then whatever the user has chosen."""
-    light, names = settings.linear_colorspace_settings, [name for name in FLOATS if hasattr(settings, name)]
-    kept, space = {name: getattr(settings, name) for name in names}, light.name
-    try:
-        _set(settings, {name: FLOATS[name] for name in names})
-        _light(light, working())  # an override may have another one
-        yield
-    finally:
-        _set(settings, kept)
-        _light(light, space)  # it goes with the format
-
-
-def _light(settings: bpy.types.ColorManagedInputColorspaceSettings, space: str) -> None:
-    with suppress(TypeError):  # no such name in this configuration
-        settings.name = space
-
-
-def _set(owner: bpy.types.bpy_struct, values: Mapping[str, str]) -> None:
-    for name, value in values.items():
-        setattr(owner, name, value)
 
 
 def light_curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
