@@ -26,6 +26,11 @@ class View:
     clip: tuple[float, float]
 
 
+def on_screen(context: bpy.types.Context) -> bool:
+    """Are there viewports that somebody sees? In background mode their sizes are unknown."""
+    return context.window is not None and not bpy.app.background
+
+
 def shown(area: bpy.types.Area | None) -> View | bpy.types.Object | None:
     """What a viewport shows; the object that it looks through, if it looks through one; None if the area is no viewport."""
     space = area.spaces.active if area is not None and area.type == "VIEW_3D" else None

@@ -41,7 +41,7 @@ class TEAMWORK_OT_neural_render(TaskOperator):
 
     def _area(self, context: bpy.types.Context) -> bpy.types.Area | None:
         """Where the button was pressed; from another editor, as for Regenerate, the first viewport of the screen. Raises `PassError`."""
-        if self.view != "VIEW" or bpy.app.background or context.window is None or getattr(context.area, "type", "") == "VIEW_3D":
+        if self.view != "VIEW" or not viewpoint.on_screen(context) or getattr(context.area, "type", "") == "VIEW_3D":
             return context.area
         area = next((each for each in context.window.screen.areas if each.type == "VIEW_3D"), None)
         if area is None:

@@ -117,6 +117,7 @@ def test_a_scene_without_a_camera_is_shaded_as_the_viewport_shows_it():
 def test_the_current_view_is_that_of_the_viewport_also_from_another_editor(monkeypatch):
     from blender_addon import passes
 
+    monkeypatch.setattr(viewpoint, "on_screen", lambda context: True)
     scene_with_camera()
     window, seen = bpy.context.window_manager.windows[0], []
     viewport, other = sorted(window.screen.areas, key=lambda area: area.type != "VIEW_3D")[:2]
