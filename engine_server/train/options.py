@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from .config import TrainConfig, build
@@ -136,9 +137,17 @@ def options_of(config: TrainConfig) -> Options:
         _check(options)
     if isinstance(options, JointOptions):
         _check_joint(options)
-    if isinstance(options, UnisonOptions) and options.hub not in (made := [n for n in options.teammates if n.endswith(".out")]):
-        raise ConfigError(f"options.hub is {options.hub!r}; expected one of {', '.join(made)}.")
+    if isinstance(options, UnisonOptions):
+        _check_unison(options)
     return options
+
+
+def _check_unison(options: UnisonOptions) -> None:
+    if options.hub not in (made := [n for n in options.teammates if n.endswith(".out")]):
+        raise ConfigError(f"options.hub is {options.hub!r}; expected one of {', '.join(made)}.")
+    if not 0 < options.spread < math.inf:
+        raise ConfigError(f"options.spread is {options.spread!r}; expected a number above 0, mostly 0.2 to 1.")
+    _check_shares(options, "holes", "given", "unsaid", "untold", "start_share")
 
 
 def _check_joint(options: JointOptions) -> None:
@@ -159,6 +168,10 @@ def _check(options: TeamOptions) -> None:
         raise ConfigError(f"options.sizes is {options.sizes!r}; expected pairs of crop and batch, such as [[256, 2], [512, 1]].")
     if options.saved not in ("float32", "bfloat16", "float16"):
         raise ConfigError(f"options.saved is {options.saved!r}; expected float32, bfloat16 or float16.")
-    for name in ("keep", "start_share"):
+    _check_shares(options, "keep", "start_share")
+
+
+def _check_shares(options: Options, *names: str) -> None:
+    for name in names:
         if not 0 <= getattr(options, name) <= 1:
             raise ConfigError(f"options.{name} is {getattr(options, name)!r}; expected a number from 0 to 1.")

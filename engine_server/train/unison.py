@@ -157,7 +157,7 @@ class UnisonStage:
         generator = on_device(generator, device)
         noise = {n: torch.randn(first.shape, generator=generator, device=device) for n in self.outputs}
         rows = [torch.where(made.at_work(n), self._row(n, made, noise), 0.0) for n in self.teammates]
-        prompts = self.words.prompts(batch.words, random)
+        prompts = self.words.prompts(batch.words or ("",) * len(first), random)
         answers = self._answers(torch.cat(rows, 1), level, prompts).unflatten(1, (len(self.outputs), -1)).movedim(1, 0)
         errors = [self._error(n, answer, made) for n, answer in zip(self.outputs, answers, strict=True)]
         scale = emphasised([n.removesuffix(".out") for n in self.outputs], self.options.emphasis).to(device)

@@ -13,7 +13,7 @@ from engine_server.diffusion.base import Prompt
 from engine_server.diffusion.loading import load_base, load_team
 from engine_server.diffusion.words import FILE, Words, read_words, words_in, write_words
 from engine_server.teamwork import RequestError, TeamError
-from engine_server.train.config import DataSet
+from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.generate_materials import Maps
 from engine_server.train.generate_surfaces import main as generate_surfaces
 from engine_server.train.naming import LOOKS, colour_word, words_of_look, words_of_name
@@ -196,6 +196,21 @@ def test_words_are_left_out_as_often_as_asked(config):
     assert said(unsaid=0.0, untold=0.0) == [1.0, 0.0]
     assert said(unsaid=0.0, untold=1.0) == [0.0, 1.0]
     assert said(unsaid=0.5, untold=0.0) == pytest.approx([0.25, 0.25], abs=0.08)
+
+
+def test_samples_without_words_are_trained_on_beside_others(config, tmp_path):
+    plain = tmp_path / "plain"
+    write_pack(plain / "0.safetensors", [{name: np.full((32, 32, 3), 99, np.uint8) for name in ("albedo", "roughness")}] * 2)
+    both = dataclasses.replace(config, data=(DataSet(str(plain), weight=9.0), *config.data), steps=8)
+    assert train(both).step == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"), [("unsaid", 1.5, "from 0 to 1"), ("spread", 0.0, "above 0"), ("untold", -0.1, "from 0")]
+)
+def test_options_of_words_have_their_bounds(config, name, value, told):
+    with pytest.raises(ConfigError, match=rf"options\.{name} is {value}; expected a number {told}"):
+        stage_for(dataclasses.replace(config, options=config.options | {name: value}))
 
 
 def test_a_fresh_base_is_spread_as_asked(config, tmp_path):
