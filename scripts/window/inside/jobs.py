@@ -9,7 +9,7 @@ import numpy as np
 from .panels import start_engine
 from .stage import Stage, Waits, xdotool
 
-SLOW, LESS_SLOW, STEPS_BACK = 1024, 512, 4
+SLOW, LESS_SLOW, STEPS_BACK = 2048, 768, 4
 """Sides of a photo that takes long enough to look at the job and to cancel it, or only to look; steps of the zoom, until all
 nodes are seen."""
 LARGE = 2048
