@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .environment import environment_folder, installed, python_of
-from .processes import is_there
 from .wire import EngineRecord, home_folder, read_engine_record
+from .wire.processes import is_there
 
 PYTHON_VARIABLE = "TEAMWORK_ENGINE_PYTHON"
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from blender_addon.wire import ProtocolError, Submit, one_line
 
+from .errors import first_line
+
 _OUT_OF_MEMORY_TYPES = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
 _OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "could not create a primitive")
 """The last is how oneDNN, which does convolutions on the CPU, says it."""
@@ -30,10 +32,6 @@ def is_broken_device(error: BaseException) -> bool:
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def explain(error: Exception, job: Submit) -> tuple[str, str]:
     """The code and the sentence for an error in the job."""
     if is_out_of_memory(error):
@@ -42,7 +40,7 @@ def explain(error: Exception, job: Submit) -> tuple[str, str]:
         )
     if is_broken_device(error):
         return "device-failed", (
-            f"The device failed during the task {job.task} ({_first_line(error)}): the next job gets a new worker. Should it fail, too,"
+            f"The device failed during the task {job.task} ({first_line(error)}): the next job gets a new worker. Should it fail, too,"
             " start the computer again, or see to the device's driver."
         )
     if isinstance(error, ProtocolError):

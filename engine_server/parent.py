@@ -7,6 +7,8 @@ import os
 import select
 import sys
 
+from blender_addon.wire.processes import is_there
+
 
 class ParentWatch:
     """Watches one process by its id. Make it early: from then on a new process with the same id is no mistake any more."""
@@ -33,17 +35,7 @@ class ParentWatch:
             return _has_ended(self._handle)
         if self._child_of_it:
             return os.getppid() != self._pid
-        return sys.platform == "win32" or not _exists(self._pid)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # signal 0 only asks; on Windows it would end the process, so it is not used there
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        return not is_there(self._pid)
 
 
 if sys.platform == "win32":

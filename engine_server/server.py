@@ -14,7 +14,6 @@ import zmq
 from blender_addon.wire import (
     FROM_CLIENT,
     OWN_CLIENT,
-    CredentialsError,
     EngineRecord,
     KeyRing,
     ProtocolError,
@@ -153,7 +152,7 @@ class Server:
         """May this client connect? The list is read anew each time, so that a change needs no new start."""
         try:
             return self._ring.admits(key)
-        except (CredentialsError, OSError) as error:
+        except OSError as error:
             log.error("nobody is admitted: %s", error)
             return False
 

@@ -178,8 +178,8 @@ class Setup:
 
     def _torch(self, python: Path, keep: Sequence[str], torch: hardware.Torch) -> None:
         """A PyTorch of the chosen build: pip would call one of another build, but of that version, good enough."""
-        build = _version(python, "torch").rpartition("+")[2]
-        if not self.plan.index and build != torch.index.rpartition("/")[2] and "+" in _version(python, "torch"):
+        build = _version(python, "torch").partition("+")[2]
+        if build and not self.plan.index and build != torch.index.rpartition("/")[2]:
             self._uninstall(python, "torch")
         self._pip(python, 3, f"Installing {torch.title}", [*keep, "torch"], torch.index)
 

@@ -33,7 +33,6 @@ class Diagnosis:
     def __init__(self, socket: zmq.Socket, address: str, key: str) -> None:
         self._socket, self._address, self._key = socket, address, key
         self._monitor = socket.get_monitor_socket(sum(_CAUSES))
-        self._met = False
         self._meetings = 0
         self._cause = _NOBODY
 
@@ -51,12 +50,11 @@ class Diagnosis:
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
             self._meetings += event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._met = self._meetings > 0
             self._judge(event)
 
     def _judge(self, event: int) -> None:
         """An engine that we have spoken to is the right one; what a connection met outweighs the retries after it."""
-        if self._met:
+        if self._meetings:
             self._cause = _SILENT
         elif event == zmq.EVENT_CONNECT_RETRIED and self._cause in (_UNLISTED, _OTHER_KEY):
             return

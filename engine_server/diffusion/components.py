@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from ..errors import first_line
 from ..importing import uncollected
 from ..teamwork.config import TeamError
 from .base import Base
@@ -139,8 +140,3 @@ def _quantizer(name: str, dtype: torch.dtype) -> Any:
     except ImportError as error:
         package = QUANTIZATIONS[name]
         raise TeamError(f"The quantization {name} needs the package {package}: pip install {package}.") from error
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
+from ..errors import first_line
 from ..teamwork.adapters import BUNDLED, TEAM_FILE, own_adapter, team_folder
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint
 from ..teamwork.config import CheckpointError, TeamConfig, TeamError
 from ..teamwork.team import Team
 from .base import Base
-from .components import FAULTS, Source, first_line
+from .components import FAULTS, Source
 from .placement import check_mode, compile_blocks, offload, save_vae_memory
 from .prompts import TextEncoders, empty_prompt, facts_of, has_text_encoders
 from .words import FILE as WORDS

@@ -12,13 +12,14 @@ import torch
 from diffusers import AutoencoderDC, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, UNet2DConditionModel
 
 from ..diffusion.base import Base, Prompt
-from ..diffusion.components import FAULTS, first_line
+from ..diffusion.components import FAULTS
 from ..diffusion.loading import load_base
 from ..diffusion.prompts import FILE, write_prompt
 from ..diffusion.sd3 import SD3
 from ..diffusion.unet import SD2
 from ..diffusion.words import FILE as WORDS
 from ..diffusion.words import Words, write_words
+from ..errors import first_line
 from ..whole import whole_folder
 from .config import TrainConfig
 from .errors import ConfigError

@@ -26,11 +26,11 @@ from ..channels import normals_encode
 from ..colour import display_encode
 from .generate_camera import photograph, to_bytes
 from .generate_lights import LightPool, random_flash
-from .generate_materials import Maps, MaterialError, is_for_validation, load_material, material_folders
+from .generate_materials import Maps, load_material, split_materials
 from .generate_panoramas import panorama_files
 from .generate_procedural import procedural_material
 from .generate_variations import blend, cut, each, orient, random_scale, resize, vary, with_unit_normals
-from .packed import SUFFIX, write_pack
+from .packed import missing_packs, write_pack
 from .render import Material, render_flash
 from .render_environment import render_environment
 
@@ -62,11 +62,7 @@ def recipe(
     materials: Path, environments: Path | None, size: int, seed: int, validation: float, procedural: float = PROCEDURAL_SHARE
 ) -> Recipe:
     """A recipe from folders. Raises MaterialError for one that holds nothing to use."""
-    folders = material_folders(materials)
-    held = tuple(f for f in folders if is_for_validation(f.name, validation))
-    rest = tuple(f for f in folders if f not in held)
-    if not rest:
-        raise MaterialError(f"All materials of {materials} are held out at --validation {validation}; lower it.")
+    rest, held = split_materials(materials, validation)
     files = panorama_files(environments) if environments else ()
     return Recipe(rest, held, LightPool(files, seed), size, seed, validation, procedural)
 
@@ -168,12 +164,9 @@ def generate_packs(recipe: Recipe, out: Path, first: int, count: int, each: int)
     """Write the training samples among `first` to `first + count` in packs, but for packs that are there; gives how many were written."""
     numbers = [number for number in range(first, first + count) if not recipe.is_validation(number)]
     written = 0
-    for start in range(0, len(numbers), each):
-        path = out / f"{numbers[start]:08d}{SUFFIX}"
-        if not path.exists():
-            chosen = numbers[start : start + each]
-            write_pack(path, [_alike(make_sample(recipe, number)[1]) for number in chosen])
-            written += len(chosen)
+    for path, chosen in missing_packs(out, numbers, each):
+        write_pack(path, [_alike(make_sample(recipe, number)[1]) for number in chosen])
+        written += len(chosen)
     return written
 
 

@@ -58,6 +58,16 @@ def material_folders(folder: Path) -> list[Path]:
     return sorted(once.values())
 
 
+def split_materials(folder: Path, share: float) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The materials to train on, and those that are held out. Raises MaterialError where there is none to train on."""
+    folders = material_folders(folder)
+    held = tuple(f for f in folders if is_for_validation(f.name, share))
+    rest = tuple(f for f in folders if f not in held)
+    if not rest:
+        raise MaterialError(f"All materials of {folder} are held out at --validation {share}; lower it.")
+    return rest, held
+
+
 def is_for_validation(name: str, share: float) -> bool:
     """Whether a material is held out: a stable hash of its name is below `share` of the hash's range."""
     digest = hashlib.sha256(f"{SPLIT_SALT}:{name}".encode()).digest()

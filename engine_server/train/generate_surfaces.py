@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +20,10 @@ import numpy as np
 
 from .errors import in_a_sentence, require_folder
 from .generate import truth
-from .generate_materials import Maps, MaterialError, is_for_validation, load_material, material_folders
+from .generate_materials import Maps, load_material, split_materials
 from .generate_variations import cut, flip, recolour, reroughen, strengthen
 from .naming import vocabulary, words_of_look, words_of_name
-from .packed import EACH, SUFFIX, write_pack
+from .packed import EACH, missing_packs, write_pack
 
 Random = np.random.Generator
 AS_SCANNED, WHOLE, CLOSEST, FARTHEST = 0.4, 0.5, 0.5, 1.5
@@ -42,7 +43,7 @@ def varied(maps: Maps, random: Random) -> Maps:
     )
 
 
-def random_surface(folders: list[Path], size: int, random: Random) -> tuple[dict[str, np.ndarray], str]:
+def random_surface(folders: Sequence[Path], size: int, random: Random) -> tuple[dict[str, np.ndarray], str]:
     """The maps of one surface as bytes, size x size, and its words."""
     folder = folders[random.integers(len(folders))]
     scale = 1.0 if random.random() < WHOLE else float(np.exp(random.uniform(np.log(CLOSEST), np.log(FARTHEST))))
@@ -51,23 +52,14 @@ def random_surface(folders: list[Path], size: int, random: Random) -> tuple[dict
     return truth(maps), " ".join(dict.fromkeys([*words_of_name(folder.name), *words_of_look(maps)]))
 
 
-def generate(folders: list[Path], out: Path, numbers: range, size: int, seed: int, each: int) -> int:
+def generate(folders: Sequence[Path], out: Path, numbers: range, size: int, seed: int, each: int) -> int:
     """Write packs of these samples, but for those that are there; gives how many samples were written."""
     known, written = vocabulary(folders), 0
-    for start in range(numbers.start, numbers.stop, each):
-        path, chosen = out / f"{start:08d}{SUFFIX}", range(start, min(start + each, numbers.stop))
-        if not path.exists():
-            made = [random_surface(folders, size, np.random.default_rng([seed, number])) for number in chosen]
-            write_pack(path, [maps for maps, _ in made], [words for _, words in made], known)
-            written += len(chosen)
+    for path, chosen in missing_packs(out, numbers, each):
+        made = [random_surface(folders, size, np.random.default_rng([seed, number])) for number in chosen]
+        write_pack(path, [maps for maps, _ in made], [words for _, words in made], known)
+        written += len(chosen)
     return written
-
-
-def _folders(materials: Path, validation: float) -> list[Path]:
-    folders = [f for f in material_folders(materials) if not is_for_validation(f.name, validation)]
-    if not folders:
-        raise MaterialError(f"All materials of {materials} are held out at --validation {validation}; lower it.")
-    return folders
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -87,7 +79,8 @@ def arguments() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> None:
     require_folder(args.materials, "name one with <material>/basecolor.jpg")
     numbers = range(args.first, args.first + args.count)
-    written = generate(_folders(args.materials, args.validation), args.out, numbers, args.size, args.seed, args.packed)
+    folders, _ = split_materials(args.materials, args.validation)
+    written = generate(folders, args.out, numbers, args.size, args.seed, args.packed)
     print(f"{written} samples written to {args.out}")
 
 

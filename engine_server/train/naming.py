@@ -16,7 +16,7 @@ from .generate_materials import Maps
 
 ALIKE = {
     **{"wooden": "wood", "rocky": "rock", "mossy": "moss", "rusty": "rust", "plastered": "plaster", "painted": "paint"},
-    **{"boulder": "rock", "muddy": "mud", "sandy": "sand", "plank": "planks", "stone": "rock", "slate": "slates"},
+    **{"boulder": "rock", "muddy": "mud", "sandy": "sand", "stone": "rock"},
 }
 """Words that mean the same are one."""
 LOOKS = (
@@ -31,8 +31,8 @@ HUES = ((0.035, "red"), (0.11, "orange"), (0.19, "yellow"), (0.45, "green"), (0.
 def words_of_name(name: str) -> list[str]:
     """The words of a material's name but for colours and such: "source__DarkWoodFloor042" is wood and floor."""
     own = re.sub(r"([a-z])([A-Z])", r"\1 \2", name.rpartition("__")[2])
-    words = [ALIKE.get(word, word) for word in words_in(own.replace("_", " ")) if len(word) > 2]
-    return [word for word in words_in(" ".join(words)) if word not in LOOKS or word == "metal"]
+    words = dict.fromkeys(ALIKE.get(word, word) for word in words_in(own) if len(word) > 2)
+    return [word for word in words if word not in LOOKS or word == "metal"]
 
 
 def words_of_look(maps: Maps) -> list[str]:
@@ -65,4 +65,4 @@ def colour_word(red: float, green: float, blue: float) -> str:
 
 def vocabulary(folders: Iterable[Path]) -> list[str]:
     """All words that samples of these materials may have, sorted."""
-    return sorted({*words_in(" ".join(LOOKS)), *(word for folder in folders for word in words_of_name(folder.name))})
+    return sorted({*LOOKS, *(word for folder in folders for word in words_of_name(folder.name))})

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,14 @@ def write_pack(
         packed[name] = torch.stack([row.expand(widest, -1, -1) for row in rows])
     with whole_file(path) as partial:
         save_file(packed, partial, metadata={WORDS: json.dumps(list(words)), VOCABULARY: json.dumps(list(vocabulary))} if words else None)
+
+
+def missing_packs(out: Path, numbers: Sequence[int], each: int) -> Iterator[tuple[Path, Sequence[int]]]:
+    """The packs of `each` samples of these numbers that are not there yet, with the numbers of their samples."""
+    for start in range(0, len(numbers), each):
+        path = out / f"{numbers[start]:08d}{SUFFIX}"
+        if not path.exists():
+            yield path, numbers[start : start + each]
 
 
 def read_words(path: Path) -> tuple[list[str], list[str]]:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon import launcher, processes
-from blender_addon.wire import Client, Credentials, read_engine_record
+from blender_addon import launcher
+from blender_addon.wire import Client, Credentials, processes, read_engine_record
 
 PYTHON = Path(sys.executable)
 PARENT = """

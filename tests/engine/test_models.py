@@ -50,6 +50,8 @@ def test_get_fetches_an_adapter_with_its_base_and_remove_frees_the_disk(models, 
     assert code == 0 and "free again" in said and "tiny-team was made for it" in said
     assert not (models.home / "models" / "tiny-base").exists()
     assert "at the hub" in models("info", "tiny-base")[1]
+    models("remove", "..")
+    assert (models.home / "models").is_dir()
 
 
 def test_a_lost_connection_is_taken_up_where_it_broke(models, hub):
