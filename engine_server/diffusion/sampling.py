@@ -62,11 +62,12 @@ def sample(
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     times = [keep.times(scheduler, index) if keep else 1 for index in range(len(scheduler.timesteps))]
     order = ((index, left) for index, count in enumerate(times) for left in reversed(range(count)))
+    dtype = base.dtype  # asked once: diffusers goes through all of a network's modules for it, 14 ms of SDXL's
     for done, (index, left) in enumerate(order, 1):
         timestep = scheduler.timesteps[index]
         way = copy.deepcopy(scheduler) if left else scheduler  # schedulers remember their steps
         rows = cast.gather(clean, _scaled(way, latents, timestep))
-        answer = base.predict(rows.flatten(0, 1).to(base.dtype), timestep, conditions).unflatten(0, rows.shape[:2])
+        answer = base.predict(rows.flatten(0, 1).to(dtype), timestep, conditions).unflatten(0, rows.shape[:2])
         prediction = cast.wanted(answer).to(latents.dtype)
         step = _stepped(way, prediction.flatten(0, 1), timestep, latents.flatten(0, 1), generators)
         after = step.prev_sample.unflatten(0, latents.shape[:2])
