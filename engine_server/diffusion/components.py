@@ -59,15 +59,15 @@ class Source:
 
     def recognise(self) -> tuple[str, type[Base], type]:
         """The network's subfolder, the base's class and the network's; raises `TeamError` if it is no base."""
+        why: BaseException | None = None
         for subfolder in ("transformer", "unet"):
             try:
                 network_class, config = self._class(subfolder, tuple(NETWORKS))
-            except OSError:
+            except OSError as error:
+                why = error.__context__  # what the hub's library said; diffusers' own words leave out half of it
                 continue
             return subfolder, NETWORKS[network_class.__name__](config), network_class
-        raise TeamError(
-            f"{self.place} is not a diffusers base: no transformer/config.json or unet/config.json was found there."
-        )
+        raise TeamError(not_there(self.place, why))
 
     def import_parts(self) -> None:
         """Import the classes of its parts, which takes seconds when it is the first base; no weights are read."""
@@ -125,6 +125,19 @@ class Source:
             found = name or "network without a name"
             raise TeamError(f"The {subfolder} of {self.place} is a {found}; known: {', '.join(known)}.")
         return getattr(diffusers, name), config
+
+
+def not_there(place: str, why: BaseException | None) -> str:
+    """Why nothing was found at a folder or hub name, given what the hub's library raised for a file of it."""
+    kinds = {kind.__name__ for kind in type(why).__mro__}
+    if "GatedRepoError" in kinds:
+        page = f"https://huggingface.co/{place}"
+        return f"{place} needs a token: accept its licence at {page}, then set HF_TOKEN or run `hf auth login` where the engine runs."
+    if "RepositoryNotFoundError" in kinds:
+        return f"There is no folder {place}, and the hub shows no model of that name; give a diffusers folder, or a hub name (owner/model)."
+    if "LocalEntryNotFoundError" in kinds:
+        return f"There is no folder {place}, and the hub cannot be reached: check the network, or give a diffusers folder."
+    return f"{place} is not a diffusers base: no transformer/config.json or unet/config.json was found there."
 
 
 def _quantizer(name: str, dtype: torch.dtype) -> Any:

@@ -69,6 +69,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self._allowed(repo):
             self._file(repo, rest.partition("/")[2])
 
+    def do_HEAD(self) -> None:
+        """Is there a file? Not here: what asks for one file of a repository asks so first."""
+        repo = self.path.split("?")[0].strip("/").partition("/resolve/")[0]
+        if self._allowed(repo):
+            self._refuse(404, "EntryNotFound")
+
     def _allowed(self, repo: str) -> bool:
         if repo not in self.hub.repos:
             self._refuse(404, "RepoNotFound")

@@ -192,3 +192,22 @@ def test_bases_and_adapters_of_a_folder_are_models(models, files, tmp_path, monk
     assert (place.base, place.adapter) == (str(folder / "my-base"), str(folder / "my-team.safetensors"))
     with pytest.raises(Unavailable, match=r"was made for SD3, which is not here"):
         locate("my-team", "material", [folder])
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "told"),
+    [
+        (BIG_REPO, {}, "is not a diffusers base: no transformer/config.json or unet/config.json was found there."),
+        ("owner/typo", {}, "There is no folder owner/typo, and the hub shows no model of that name"),
+        (BASE_REPO, {}, f"needs a token: accept its licence at https://huggingface.co/{BASE_REPO}"),
+        (BIG_REPO, {"HF_HUB_OFFLINE": "1"}, f"There is no folder {BIG_REPO}, and the hub cannot be reached"),
+    ],
+)
+def test_a_base_that_is_not_there_says_why(models, hub, name, variables, told):
+    hub.gated.add(BASE_REPO)
+    adapter = str(ROOT / "engine_server/bundled/nano/team.safetensors")
+    words = ("--base", name, "--adapter", adapter, "--width", "8", "--height", "8", "--out", str(models.home))
+    command = [sys.executable, "-m", "engine_server", "run", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    code, said = ended(subprocess.Popen(command, cwd=ROOT, env=models.variables | variables, **pipes))
+    assert code == 2 and told in said.splitlines()[-1] and "Traceback" not in said
