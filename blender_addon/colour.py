@@ -11,6 +11,8 @@ TO_REC709 = {
 }
 """Matrices from the light of Blender's working spaces, from their primaries (ITU-R BT.2020, and BT.2087 for the first; ACES AP1 with
 its white adapted to D65 by Bradford's method)."""
+ACES = "ACES - "
+"""Before the name of its space in older ACES configurations."""
 DIM, SLOPE, OFFSET, EXPONENT = 0.0031308, 12.92, 0.055, 2.4
 
 
@@ -36,13 +38,13 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
 
 def to_rec709(light: np.ndarray, working: str) -> np.ndarray:
     """Light of a working space as that of Rec.709, the wire's, ... x 3; grey, and the light of other spaces, as it is."""
-    matrix = TO_REC709.get(working)
+    matrix = TO_REC709.get(working.removeprefix(ACES))
     return light if matrix is None or light.shape[-1] != 3 else light @ np.float32(matrix).T
 
 
 def from_rec709(light: np.ndarray, working: str) -> np.ndarray:
     """The inverse of `to_rec709`."""
-    matrix = TO_REC709.get(working)
+    matrix = TO_REC709.get(working.removeprefix(ACES))
     return light if matrix is None or light.shape[-1] != 3 else light @ np.linalg.inv(np.float64(matrix)).T.astype(np.float32)
 
 

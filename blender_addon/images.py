@@ -18,10 +18,10 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from .colour import bytes_to_linear, finite, linear_to_srgb, to_rec709
+from .colour import bytes_to_linear, finite, from_rec709, linear_to_srgb, to_rec709
 from .float_output import writing_floats
 from .png import LINES, SIGNATURE, encode_png
-from .spaces import shows_numbers, tag, working
+from .spaces import is_linear, tag, working
 from .storage import DATA, PLAIN, STORAGE, file_of
 from .wire import ChannelImage, check_image
 
@@ -80,14 +80,33 @@ class LaterImage(ChannelImage):
         return self.make()
 
 
-def read_later(image: bpy.types.Image) -> LaterImage:
-    """What `read` gives, as a channel; the main thread only copies the stored pixels. Raises `ImageError`."""
+def read_later(image: bpy.types.Image, straight: bool = False) -> LaterImage:
+    """What `read` gives, as a channel, or its colours without alpha in them (`straight`); the main thread only copies the stored
+    pixels. Raises `ImageError`."""
     if image.type == RENDER:
         with rendered(image) as file:
             return read_later(file)
-    stored, curve = download(image), light_curve(image)
+    stored, curve, colours = download(image), light_curve(image), straight_of if straight else colour_of
     shape = (*stored.shape[:2], 3 if stored.shape[2] >= 3 else 1)
-    return LaterImage(shape, lambda: converted(stored[..., : shape[2]], curve))
+    return LaterImage(shape, lambda: converted(stored, lambda lines: curve(colours(lines)), shape[2]))
+
+
+def colour_of(stored: np.ndarray) -> np.ndarray:
+    """Without alpha, H x W x 3 or 1."""
+    return stored[..., : 3 if stored.shape[2] >= 3 else 1]
+
+
+def straight_of(stored: np.ndarray) -> np.ndarray:
+    """Without alpha, and what was multiplied with it divided by it, where there is some."""
+    alpha = stored[..., 3:] if stored.shape[2] == 4 else np.ones_like(stored[..., :1])
+    return colour_of(stored) / np.where((alpha > 0.0) & (alpha < 1.0), alpha, np.float32(1.0))
+
+
+def premultiplied(image: bpy.types.Image, erased: bool) -> bool:
+    """Does Blender hold an image's colours multiplied with alpha? So it does with light in floats, unless alpha is a channel like
+    the others; its eraser does it to data, too (`erased`)."""
+    apart = image.colorspace_settings.is_data or image.alpha_mode == "CHANNEL_PACKED"
+    return image.is_float and (erased or not apart)
 
 
 def download(image: bpy.types.Image) -> np.ndarray:
@@ -142,17 +161,17 @@ def rendered(result: bpy.types.Image) -> Iterator[bpy.types.Image]:
 def light_curve(image: bpy.types.Image) -> Callable[[np.ndarray], np.ndarray]:
     """From stored values to light. Blender converts the pixels of float images (EXR, also 16 bit PNG) to its working space when
     it loads them; those of byte images are as in the file: data, or display-encoded as sRGB is."""
-    space = working()
-    if image.is_float and not image.colorspace_settings.is_data:
-        return lambda values: to_rec709(finite(values), space)
-    return finite if image.is_float or shows_numbers(image) else bytes_to_linear
+    space = working() if image.is_float else image.colorspace_settings.name
+    if image.colorspace_settings.is_data:
+        return finite
+    return (lambda values: to_rec709(finite(values), space)) if image.is_float or is_linear(image) else bytes_to_linear
 
 
-def read_channel(image: bpy.types.Image, channel: str, normals: str = "tangent-normal") -> LaterImage:
+def read_channel(image: bpy.types.Image, channel: str, normals: str = "tangent-normal", straight: bool = False) -> LaterImage:
     """An image of the user as a channel: colour scene-linear, as Blender shows it; data and `normals` (0..1 in the file) as
     the numbers of the file, also when Blender took them for colour. The main thread only copies pixels. Raises `ImageError`
     as `read` does."""
-    storage, picture, meant = STORAGE.get(channel, PLAIN), read_later(image), channel_curve(image, channel)
+    storage, picture, meant = STORAGE.get(channel, PLAIN), read_later(image, straight), channel_curve(image, channel)
     if storage.space != DATA:
         return picture
     components = 3 if storage.signed else 1
@@ -164,17 +183,17 @@ def sampled(image: bpy.types.Image, channel: str, side: int) -> np.ndarray:
     """Wire values of every so many pixels of an image, about `side` a line at least: quick, also of a large one. Raises `ImageError`."""
     stored, light, meant = download(image), light_curve(image), channel_curve(image, channel)
     step = max(1, min(stored.shape[:2]) // side)
-    return meant(light(np.ascontiguousarray(stored[::step, ::step, : 3 if stored.shape[2] >= 3 else 1])))
+    return meant(light(np.ascontiguousarray(colour_of(stored[::step, ::step]))))
 
 
 def channel_curve(image: bpy.types.Image, channel: str) -> Callable[[np.ndarray], np.ndarray]:
     """From what `read` gives of an image to wire values of a channel."""
-    storage, numbers = STORAGE.get(channel, PLAIN), shows_numbers(image)
+    storage, linear, space = STORAGE.get(channel, PLAIN), is_linear(image), image.colorspace_settings.name
 
     def meant(values: np.ndarray) -> np.ndarray:
         if storage.space != DATA:
             return values
-        values = values if numbers else linear_to_srgb(values)
+        values = from_rec709(values, space) if linear else linear_to_srgb(values)
         return three_components(values) * np.float32(2.0) - np.float32(1.0) if storage.signed else values[..., :1]
 
     return meant

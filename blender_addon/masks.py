@@ -8,7 +8,7 @@ from collections.abc import Callable
 import bpy
 import numpy as np
 
-from . import images, rewriting, spaces
+from . import images, spaces
 from .colour import linear_to_srgb
 from .images import ImageError
 from .wire import ChannelImage
@@ -43,10 +43,10 @@ def read_mask(mask: bpy.types.Image | None, kind: str, picture: bpy.types.Image)
 
 def _curve(image: bpy.types.Image, kind: str) -> Callable[[np.ndarray], np.ndarray]:
     """From an image's stored values to those of a mask."""
-    light, numbers = images.light_curve(image), spaces.shows_numbers(image)
+    light, numbers = images.light_curve(image), spaces.is_linear(image)
 
     def bright(stored: np.ndarray) -> np.ndarray:
-        grey = light(rewriting.colour_of(stored)).mean(-1, keepdims=True)
+        grey = light(images.colour_of(stored)).mean(-1, keepdims=True)
         return np.clip(grey if numbers else linear_to_srgb(np.clip(grey, 0.0, 1.0)), 0.0, 1.0)
 
     def opaque(stored: np.ndarray) -> np.ndarray:

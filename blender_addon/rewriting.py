@@ -18,9 +18,9 @@ import numpy as np
 
 from .colour import finite, from_rec709, linear_to_srgb, srgb_to_linear, to_rec709
 from .exr import encode_exr
-from .images import RENDER, channel_curve, download, light_curve, packed, rendered, three_components
+from .images import RENDER, channel_curve, colour_of, download, light_curve, packed, premultiplied, rendered, straight_of, three_components
 from .png import LINES, encode_png
-from .spaces import shows_numbers, working
+from .spaces import is_linear, working
 from .storage import DATA, PLAIN, STORAGE, encode
 
 Curve = Callable[[np.ndarray], np.ndarray]
@@ -34,68 +34,68 @@ class Original:
     stored: np.ndarray
     deep: bool
     space: str
-    working: str
-    """The space of the light of a deep one."""
+    held: str
+    """The space in which Blender holds its light."""
+    data: bool
+    linear: bool
     alpha_mode: str
-    numbers: bool
+    premultiplied: bool
     meaning: Curve
-    """From stored colours to wire values of a channel."""
-
-    @property
-    def light(self) -> bool:
-        """Does it hold light of the working space, and neither data nor display-encoded bytes?"""
-        return self.deep and self.space != DATA
+    """From colours without alpha in them to wire values of a channel."""
 
     @staticmethod
-    def of(image: bpy.types.Image, channel: str) -> Original:
+    def of(image: bpy.types.Image, channel: str, erased: bool = False) -> Original:
         """Take the pixels. Raises `ImageError`."""
         if image.type == RENDER:
             with rendered(image) as file:
                 return Original.of(file, channel)
-        light, meant = light_curve(image), channel_curve(image, channel)
-        space, mode = image.colorspace_settings.name, image.alpha_mode
-        return Original(download(image), image.is_float, space, working(), mode, shows_numbers(image), lambda values: meant(light(values)))
+        light, meant, settings = light_curve(image), channel_curve(image, channel), image.colorspace_settings
+        return Original(
+            stored=download(image),
+            deep=image.is_float,
+            space=settings.name,
+            held=working() if image.is_float and not settings.is_data else settings.name,
+            data=settings.is_data,
+            linear=is_linear(image),
+            alpha_mode=image.alpha_mode,
+            premultiplied=premultiplied(image, erased),
+            meaning=lambda values: meant(light(values)),
+        )
 
     def file(self, values: np.ndarray, channel: str, opaque: bool = False) -> bytes:
         """The file of a copy with these wire values. Pixels of the same values, alpha (unless the copy is to be opaque) and depth
         (8 bits or float) stay."""
         changed = np.empty((*values.shape[:2], 4), np.float32)
         for top in range(0, len(values), LINES):
-            changed[top : top + LINES] = self._changed(self.stored[top : top + LINES], values[top : top + LINES], channel)
-        if opaque:
-            changed[..., 3] = 1.0
+            changed[top : top + LINES] = self._changed(self.stored[top : top + LINES], values[top : top + LINES], channel, opaque)
         return encode_exr(changed) if self.deep else encode_png(changed)
 
-    def _changed(self, stored: np.ndarray, values: np.ndarray, channel: str) -> np.ndarray:
+    def _changed(self, stored: np.ndarray, values: np.ndarray, channel: str, opaque: bool) -> np.ndarray:
         """Some lines of the copy, with four components."""
-        colour, three = colour_of(stored), three_components(values)
+        colour, three = straight_of(stored) if self.premultiplied else colour_of(stored), three_components(values)
         other = (three != three_components(self.meaning(colour))).any(-1)
         lines = np.ones((*stored.shape[:2], 4), np.float32)
-        lines[..., :3] = colour
-        lines[..., 3:] = stored[..., 3:4] if stored.shape[2] == 4 else 1.0
-        lines[other, :3] = self._unread(three[other], channel)
+        lines[..., :3] = colour if opaque else colour_of(stored)
+        lines[..., 3:] = stored[..., 3:] if stored.shape[2] == 4 and not opaque else 1.0
+        lines[other, :3] = self._unread(three[other], channel) * (lines[other, 3:] if self.premultiplied else 1.0)
         return lines
 
     def _unread(self, values: np.ndarray, channel: str) -> np.ndarray:
         """The inverse of `meaning`, on single pixels."""
         storage = STORAGE.get(channel, PLAIN)
         values = values * 0.5 + 0.5 if storage.signed else values
+        if self.data:
+            return values
         if storage.space == DATA:
-            return values if self.numbers or not self.deep else srgb_to_linear(values)
-        if self.light:
-            return from_rec709(values, self.working)
-        return values if self.deep or self.numbers else linear_to_srgb(np.clip(values, 0.0, 1.0))
+            values = to_rec709(values, self.space) if self.linear else srgb_to_linear(values)
+        return from_rec709(values, self.held) if self.deep or self.linear else linear_to_srgb(np.clip(values, 0.0, 1.0))
 
     def copy(self, name: str, file: bytes) -> bpy.types.Image:
         """The copy, packed, from its file."""
-        made = packed(name, file, self.working if self.light else self.space)
-        made.alpha_mode = "PREMUL" if self.deep else self.alpha_mode  # floats are held premultiplied, whatever the file has
+        made = packed(name, file, self.held)
+        usual = "PREMUL" if self.deep else "STRAIGHT"  # as they are held, whatever the original's file has
+        made.alpha_mode = usual if self.alpha_mode in ("PREMUL", "STRAIGHT") else self.alpha_mode
         return made
-
-
-def colour_of(stored: np.ndarray) -> np.ndarray:
-    """Without alpha, H x W x 3 or 1."""
-    return stored[..., : 3 if stored.shape[2] >= 3 else 1]
 
 
 class Beside(Generic[Made]):
@@ -132,7 +132,7 @@ class Rewriting:
 
     def __init__(self, image: bpy.types.Image, values: np.ndarray, channel: str, opaque: bool = False) -> None:
         """Raises `ImageError` for an image without pixels."""
-        self._original, self._channel = Original.of(image, channel), channel
+        self._original, self._channel = Original.of(image, channel, opaque), channel
         self._fits = self._original.stored.shape[:2] == values.shape[:2]
         copied = partial(self._original.file, values, channel, opaque)
         self._file: Beside[bytes] = Beside(copied if self._fits else partial(encode, values, channel))
@@ -177,11 +177,10 @@ class Canvas:
 
 def _shown(original: Original) -> np.ndarray:
     """What an image shows as sRGB, H x W x 4 and opaque, rows from the bottom."""
-    encoded = original.space == DATA or not (original.deep or original.numbers)
+    encoded = original.data or not (original.deep or original.linear)
     stored = original.stored[::-1]
     made = np.ones((*stored.shape[:2], 4), np.float32)
     for low in range(0, len(stored), LINES):
         colour = finite(colour_of(stored[low : low + LINES]))
-        light = to_rec709(colour, original.working) if original.light else colour
-        made[low : low + LINES, :, :3] = colour if encoded else linear_to_srgb(np.clip(light, 0.0, 1.0))
+        made[low : low + LINES, :, :3] = colour if encoded else linear_to_srgb(np.clip(to_rec709(colour, original.held), 0.0, 1.0))
     return made

@@ -4,6 +4,7 @@ otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 import bpy
@@ -16,12 +17,21 @@ NAMES = {
     DATA: (DATA, "Raw", "Utility - Raw"),
 }
 """Blender's own name first, then those of the ACES configurations and of Blender before 4.0."""
+LIGHT = ("linear", "acescg", "aces2065")
+"""In the names of spaces that hold light, whatever the configuration."""
 
 
 def working() -> str:
     """The space of a file's light: of float images, and of what is rendered. It can be chosen since Blender 5.0."""
     spaces = getattr(bpy.data, "colorspace", None)
-    return getattr(spaces, "working_space", LINEAR)
+    known = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
+    return spaces.working_space if spaces else usual(known.keys())
+
+
+def usual(names: Collection[str]) -> str:
+    """Of a configuration with spaces of these names, the one that it computes in, where it has just one: Blender's own, or that
+    of the ACES configurations."""
+    return LINEAR if LINEAR in names else next((name for name in names if name.endswith("ACEScg")), LINEAR)
 
 
 def tag(image: bpy.types.Image, space: str) -> None:
@@ -35,7 +45,13 @@ def tag(image: bpy.types.Image, space: str) -> None:
         settings.is_data = True
 
 
-def shows_numbers(image: bpy.types.Image) -> bool:
-    """Does Blender give shaders the numbers of the file, without taking them for colours?"""
+def is_linear(image: bpy.types.Image) -> bool:
+    """Are the numbers of its file data or light, and not encoded for a display?"""
     space = image.colorspace_settings
-    return space.is_data or "linear" in space.name.lower()
+    return space.is_data or any(word in space.name.lower() for word in LIGHT)
+
+
+def shows_numbers(image: bpy.types.Image) -> bool:
+    """Does Blender give shaders the numbers of the file, without taking them for colours or for light of another space?"""
+    space = image.colorspace_settings
+    return space.is_data or space.name == working()

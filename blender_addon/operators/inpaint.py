@@ -78,9 +78,13 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
     def _send(self, maps: dict[str, bpy.types.Image], largest: bpy.types.Image, source: str, land) -> jobs.Job:
         mask = masks.read_mask(images.find(self.mask) if self.mask else None, self.mask_from, largest)
         self._erased_in = "" if self.mask else next(channel for channel, image in maps.items() if image == largest)
-        inputs: dict[str, ChannelImage] = {channel: images.read_channel(image, channel) for channel, image in maps.items()}
+        inputs: dict[str, ChannelImage] = {channel: self._read(image, channel) for channel, image in maps.items()}
         land = partial(land, name=source, source=source, replace=self.replace)
         return jobs.start("inpaint", self.model, inputs | {"mask": mask}, (), self.job_options(), f"Inpaint {source}", land)
+
+    def _read(self, image: bpy.types.Image, channel: str) -> ChannelImage:
+        """Its colours without alpha in them: what is half erased would be dark else."""
+        return images.read_channel(image, channel, straight=images.premultiplied(image, channel == self._erased_in))
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """A material needs no picture."""

@@ -45,3 +45,26 @@ def test_of_a_material_the_map_is_opaque_whose_alpha_was_the_mask():
     for name in ("Wall inpainted", "Wall inpainted.001"):
         made = maps_of(bpy.data.materials[name])
         assert (stored(made["albedo"])[..., 3] == 1.0).all() and np.allclose(stored(made["roughness"])[..., 3], 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize(("space", "channel"), [("Linear Rec.709", "image"), ("Non-Color", "roughness")])
+def test_what_is_half_erased_in_floats_leaves_no_dark_edge(space, channel):
+    """Blender's eraser multiplies floats with what is left of alpha, data too."""
+    side, colour = 128, np.float32([0.5, 0.3, 0.2] if channel == "image" else [0.6, 0.6, 0.6])
+    away = np.hypot(*(np.mgrid[0:side, 0:side] - side / 2.0))
+    values = np.ones((side, side, 4), np.float32)
+    values[..., :3] = colour
+    image_of("wall", values * np.clip((away - 12.0) / 16.0, 0.0, 1.0)[..., None], space, deep=True)["teamwork_channel"] = channel
+    bpy.ops.teamwork.inpaint(image="wall", model="nano")
+    after = stored(bpy.data.images["wall inpainted"])
+    assert np.allclose(after[..., :3], colour, atol=0.02) and (after[..., 3] == 1.0).all()
+
+
+def test_floats_are_multiplied_with_the_alpha_that_stays():
+    alpha = np.random.default_rng(0).uniform(0.3, 1.0, (128, 128, 1)).astype(np.float32)
+    values = np.concatenate([np.float32([0.5, 0.3, 0.2]) * alpha, alpha], -1)
+    before = stored(image_of("glass", values, "Linear Rec.709", deep=True))
+    mask = np.zeros_like(values)
+    mask[48:80, 48:80] = 1.0
+    bpy.ops.teamwork.inpaint(image="glass", mask=image_of("spot", mask).name, mask_from="OPAQUE", model="nano")
+    assert np.allclose(stored(bpy.data.images["glass inpainted"]), before, atol=0.02)

@@ -10,7 +10,9 @@ from PIL import Image
 
 from blender_addon import capture, images, masks
 from blender_addon.colour import linear_to_srgb, srgb_to_linear
+from blender_addon.exr import encode_exr
 from blender_addon.png import encode_png
+from blender_addon.rewriting import rewritten
 from tests.blender.conftest import file_format, looking_down, plane, principled, snapshot
 
 TOLERANCE = {"albedo": 0.005, "roughness": 0.0021, "normals": 2e-5, "height": 1e-5, "image": 0.0, "residual": 0.0, "depth": 0.0}
@@ -122,6 +124,21 @@ def test_the_png_writer_against_pillow(random, bits, components, tmp_path):
         if bits == 8 or components == 1:
             read = np.asarray(picture, np.float64).reshape(9, 13, components) / (2**bits - 1)
             assert np.abs(read - sent).max() <= 0.5001 / (2**bits - 1)
+
+
+@pytest.mark.parametrize("mode", ["STRAIGHT", "PREMUL", "CHANNEL_PACKED", "NONE"])
+@pytest.mark.parametrize("space", ["", "Non-Color"])
+@pytest.mark.parametrize("kind", ["png", "exr"])
+def test_a_copy_means_by_alpha_what_its_original_does(scene, tmp_path, kind, space, mode):
+    values = np.float32([[(0.4, 0.2, 0.1, 0.5), (0.4, 0.2, 0.1, 1.0)]])
+    (tmp_path / f"glass.{kind}").write_bytes(encode_png(values) if kind == "png" else encode_exr(values))
+    image = images.load(tmp_path / f"glass.{kind}")
+    image.alpha_mode = mode
+    image.colorspace_settings.name = space or image.colorspace_settings.name
+    known = images.read_later(image, images.premultiplied(image, erased=False)).data
+    made = rewritten(image, "copy", known, "image")
+    assert np.array_equal(np.array(made.pixels), np.array(image.pixels))
+    assert (made.alpha_mode == "CHANNEL_PACKED") == (mode == "CHANNEL_PACKED"), "shaders would divide by it"
 
 
 def test_a_map_is_saved_as_it_is_and_a_picture_as_it_is_seen(scene, tmp_path):

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import bpy
@@ -11,6 +15,7 @@ import pytest
 
 from blender_addon import images, neural_passes, passes, spaces
 from blender_addon.colour import TO_REC709, from_rec709, srgb_to_linear, to_rec709
+from blender_addon.exr import encode_exr
 from blender_addon.rewriting import Canvas, rewritten
 from blender_addon.storage import as_stored
 from tests.blender.conftest import looking_down, plane, principled
@@ -53,6 +58,28 @@ def test_a_copy_keeps_what_it_does_not_change(working):
 def test_a_copy_to_paint_on_shows_the_same_colours(working):
     made = Canvas("canvas", images.create("made", flat(), "image")).image()
     assert np.allclose(srgb_to_linear(np.array(made.pixels).reshape(4, 6, 4)[..., :3]), RED, atol=0.005)
+
+
+@pytest.mark.parametrize("space", WORKING)
+def test_numbers_in_a_file_of_floats_are_what_they_are_in_any_space(working, space, tmp_path):
+    """Blender turns the light of one space into that of another one; data are the numbers that the file had before."""
+    numbers = np.float32([[(0.5, 0.5, 1.0), (0.8, 0.4, 0.7)]])
+    image = of_numbers(tmp_path / "normals.exr", numbers, space)
+    meant = images.read_channel(image, "normals").data.copy()
+    assert np.allclose(meant, numbers * 2.0 - 1.0, atol=2e-3)
+    assert spaces.shows_numbers(image) == np.allclose(np.array(image.pixels)[:3], numbers[0, 0], atol=2e-3)
+    meant[0, 1] = (0.0, 0.6, 0.8)
+    numbers[0, 1] = (0.5, 0.8, 0.9)
+    expected = np.array(of_numbers(tmp_path / "changed.exr", numbers, space).pixels)
+    assert np.allclose(np.array(rewritten(image, "copy", meant, "normals").pixels), expected, atol=2e-3)
+
+
+def of_numbers(path: Path, numbers: np.ndarray, space: str) -> bpy.types.Image:
+    """An image whose file has these numbers, which are said to be light of a space."""
+    path.write_bytes(encode_exr(numbers))
+    image = images.load(path)
+    image.colorspace_settings.name = space
+    return image
 
 
 def textured(colour) -> bpy.types.Material:
@@ -118,3 +145,42 @@ def test_data_are_data_whatever_that_is_called():
     settings = Settings("something")
     spaces.tag(SimpleNamespace(colorspace_settings=settings), "Non-Color")
     assert settings.is_data
+
+
+ACES = "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1"
+IN_ACES = """
+import bpy, numpy as np
+from blender_addon import images, spaces
+from blender_addon.rewriting import rewritten
+
+assert spaces.working() == "ACEScg"
+for channel, values in (("normals", (0.0, 0.6, 0.8)), ("image", (0.9, 0.1, 0.05))):
+    image = images.create(channel, np.full((4, 6, 3), values, np.float32), channel)
+    before = np.array(image.pixels)
+    meant = images.read_channel(image, channel).data.copy()
+    assert np.allclose(meant, values, atol=1e-4), meant[0, 0]
+    meant[0, 0] = (0.8, 0.0, 0.6)
+    made = rewritten(image, "copy", meant, channel)
+    assert made.colorspace_settings.is_data == image.colorspace_settings.is_data, made.colorspace_settings.name
+    assert np.array_equal(np.array(made.pixels)[:-24], before[:-24])
+    assert np.allclose(images.read_channel(made, channel).data, meant, atol=1e-4)
+"""
+
+
+def test_data_and_light_under_an_aces_configuration():
+    variables = os.environ | {"OCIO": ACES, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, "-c", IN_ACES], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("ACEScg", "Linear Rec.709", "sRGB"), "Linear Rec.709"),
+        (("ACES - ACES2065-1", "ACES - ACEScg", "Utility - Raw"), "ACES - ACEScg"),
+        (("something",), "Linear Rec.709"),
+    ],
+)
+def test_where_blender_does_not_tell_its_working_space_the_names_do(names, expected):
+    assert spaces.usual(names) == expected
+    assert np.allclose(to_rec709(np.float32([RED]), "ACES - ACEScg"), to_rec709(np.float32([RED]), "ACEScg"))
