@@ -101,7 +101,8 @@ class MaterialOptions(GivenOptions):
     )
 
 
-OPTIONS = (*GivenOptions.__annotations__, *MaterialOptions.__annotations__)
+GIVEN_OPTIONS = tuple(GivenOptions.__annotations__)
+OPTIONS = (*GIVEN_OPTIONS, *MaterialOptions.__annotations__)
 """Their names."""
 
 

@@ -8,15 +8,16 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 from .creation_options import INPAINT, SYNTHESIS
+from .material_options import GIVEN_OPTIONS
 from .material_options import OPTIONS as MATERIAL
 
 COMMON = ("model", "seed", "steps", "size")
 STORED = {
     "material": ("Material from Photo", (*COMMON, *MATERIAL)),
     "decompose": ("Decompose Image", COMMON),
-    "synthesize": ("Synthesize", (*COMMON, *SYNTHESIS, "apply")),
+    "synthesize": ("Synthesize", (*COMMON, *SYNTHESIS, *GIVEN_OPTIONS, "apply")),
     "inpaint": ("Inpaint", (*COMMON, *INPAINT)),
-    "render": ("Neural Render", (*COMMON, "samples")),
+    "render": ("Neural Render", (*COMMON, "view", "samples")),
 }
 """For each task its title, and the settings that a preset holds."""
 

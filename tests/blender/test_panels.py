@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 import pytest
 
+from blender_addon.presets import STORED
 from blender_addon.wire import ChannelImage
 from tests.blender.operating import (  # noqa: F401 (fixtures)
     addon,
@@ -238,3 +239,19 @@ def test_presets_are_kept_used_and_removed(monkeypatch, tmp_path):
     assert settings.channels == {"albedo", "normals"} and settings.steps == 7
     bpy.ops.teamwork.material_preset_add(name="Two Maps", remove_active=True)
     assert not preset.exists()
+
+
+@pytest.mark.parametrize(
+    "panel", ["view3d_material", "image_decompose", "view3d_synthesize", "image_inpaint", "view3d_mend", "view3d_render"]
+)
+def test_a_preset_holds_what_its_panel_shows(panel):
+    """But for the images, which are of this file, and the ticks, which only tell whether numbers are 0."""
+    settings, task = bpy.context.scene.teamwork, panel.partition("_")[2].replace("mend", "inpaint")
+    settings.given_height = bpy.data.images.new("height", 4, 4)
+    settings.capture, settings.prompt, settings.steps, settings.size = "FLASH", "moss", 3, 64
+    where = context("IMAGE_EDITOR" if panel.startswith("image") else "VIEW_3D")
+    shown = {name for each in (panel, f"{panel}_advanced") for name in draw(f"TEAMWORK_PT_{each}", where).of("prop")}
+    settings.given_height = None
+    shown |= set(draw(f"TEAMWORK_PT_{panel}", where).of("prop"))
+    plain = {name for name in shown if settings.bl_rna.properties[name].type != "POINTER" and not name.startswith("model_")}
+    assert plain and plain <= set(STORED[task][1])
