@@ -106,11 +106,11 @@ def land_material(
 
 
 def _setup(result: Result, job: Job) -> materials.Setup:
-    """How the operator's settings want the material."""
+    """How the operator's settings want the material. Of what the photo covers, a tile that was cut from it has a part."""
     chosen, plain = job.settings, materials.Setup()
     return materials.Setup(
         height_scale=float(result.info.get("height_scale", chosen.get("height_scale", 0.0))),
-        size_metres=float(chosen.get("picture_width", plain.size_metres)),
+        size_metres=float(chosen.get("picture_width", plain.size_metres)) * float(result.info.get("covers", 1.0)),
         scale=float(chosen.get("texture_scale", plain.scale)),
         relief=str(chosen.get("relief", plain.relief)),
     )

@@ -32,7 +32,7 @@ class Run:
     def __init__(self, task: Task, team: Team, job: Submit) -> None:
         self.task, self.team, self.job, self.manner = task, team, job, team.manner(task.name)
         self.periodic, self.labour = bool(self._option("seamless")), Labour()
-        self.height_scale = float(self._option("height_scale"))
+        self.height_scale, self.covers = float(self._option("height_scale")), 1.0
         self.wire = self._wire()
         self.fit = self._fit()
         self.exposure = self._exposure()
@@ -62,7 +62,8 @@ class Run:
             made = given.with_flash(made, float(self._option("fov")))
         if self._option("seamless") == given.CUT:
             before, made = made, given.as_tile(made)
-            self.height_scale *= given.width_of(before) / given.width_of(made)  # as high as before, but of a narrower picture
+            self.covers = given.width_of(made) / given.width_of(before)
+            self.height_scale /= self.covers  # as high as before, but of a narrower picture
         return given.with_normals(made, self.height_scale, self.periodic)
 
     def _fit(self) -> Fit:
@@ -99,7 +100,7 @@ class Run:
         outputs = self._named(outputs)
         answers = self._ask(self._wanted(outputs), on_step)
         info: dict[str, Any] = {"seed": int(self._option("seed")), "steps": self._steps()}
-        info |= {"width": self.fit.result[1], "height": self.fit.result[0], "exposure": self.exposure}
+        info |= {"width": self.fit.result[1], "height": self.fit.result[0], "covers": self.covers, "exposure": self.exposure}
         info |= {"note": note} if (note := self._note()) else {}
         made = {name: self._output(name, answers, info) for name in outputs}
         return made, info

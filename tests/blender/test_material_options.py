@@ -73,6 +73,16 @@ def test_a_given_height_map_makes_the_normals(photo, tmp_path):  # noqa: F811
     assert materials.maps_of(material)["height"] == bpy.data.images[name]
 
 
+def test_a_relief_is_as_deep_after_it_was_cut_to_a_tile(tmp_path):
+    rows, columns = np.mgrid[0:96, 0:96] * (2 * np.pi / 12)
+    waves = np.uint8(127.5 + 127.5 * np.sin(rows) * np.sin(columns))
+    settings = {"given_height": opened(tmp_path, "waves.png", waves), "height_scale": 0.1, "picture_width": 2.0, "seamless": "MAKE"}
+    material = made_by(given_albedo=opened(tmp_path, "paint.png", waves), channels={"roughness"}, relief="BUMP", **settings)
+    group = next(node for node in material.node_tree.nodes if node.type == "GROUP")
+    assert materials.maps_of(material)["height"].size[0] < 96
+    assert group.inputs["Relief Depth"].default_value == pytest.approx(0.2)
+
+
 def test_what_cannot_be_given_is_one_sentence(photo, tmp_path):  # noqa: F811
     square = opened(tmp_path, "square.png", np.full((9, 9, 3), 128, np.uint8))
     ask = {"filepath": str(photo), "model": "tiny"}
