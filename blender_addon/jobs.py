@@ -12,7 +12,7 @@ import uuid
 
 import bpy
 
-from . import arrival, expectation, history, previews, recovery, setting_up
+from . import arrival, expectation, history, previews, recovery, setting_up, spaces
 from .arrival import ARRIVED, Arrival
 from .engine import LINK
 from .events import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
@@ -39,7 +39,7 @@ def start(
     drain()  # what a session has said that is over, and replaced now
     session = LINK.get()
     job = Job(Submit(uuid.uuid4().hex, task, model, inputs, outputs, options), title, land)
-    LINK.unloaded = None
+    LINK.unloaded, session.working = None, spaces.working()
     session.submit(job.submit)
     _remember_ended()
     JOBS.append(job)

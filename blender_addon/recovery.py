@@ -7,7 +7,7 @@ from functools import partial
 
 import bpy
 
-from . import landing
+from . import landing, spaces
 from .engine import LINK
 from .job import JOBS, RUNNING, Job
 from .ledger import Entry, Ledger
@@ -69,6 +69,7 @@ def adopt(entry: Entry) -> Job:
     job = Job(submit, entry.title, land, line="Fetching", operator=entry.operator, settings=entry.settings)
     JOBS[:] = [each for each in JOBS if each.job_id != entry.job_id]
     JOBS.append(job)
+    LINK.session.working = spaces.working()
     LINK.session.fetch(entry.job_id)
     return job
 

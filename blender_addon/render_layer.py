@@ -19,6 +19,8 @@ from .colour import finite
 from .engine import LINK, EngineError
 from .neural_passes import MOTION, NeuralPass
 from .previous_frame import Frame
+from .spaces import working
+from .storage import exact
 from .wire import ChannelImage, Client, Progress, Result, Submit
 
 LARGEST_SIDE = 4096
@@ -105,8 +107,9 @@ class NeuralLayer:
         with connect() as client:
             for task in dict.fromkeys(each.task for each in self.wanted):
                 answers = self._ask(client, task, neural_passes.inputs(task, arrays, self.camera))
+                outputs = exact(answers.outputs, working(), lambda values, _: values)
                 for each in self._of(task):
-                    made[each.name] = neural_passes.stored(each, answers.outputs[each.channel].data, combined, self.camera)
+                    made[each.name] = neural_passes.stored(each, outputs[each.channel].data, combined, self.camera)
                     self._stamp(result, each, answers)
         self._write(result, self._steadied(made, arrays) if self.settings.reuse else made)
 

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from . import swatch
 from .events import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
 from .launcher import LaunchError
-from .storage import exact, prepare
+from .storage import LINEAR, exact, prepare
 from .wire import (
     Accepted,
     Cancelled,
@@ -42,7 +42,7 @@ STATUS_SECONDS = 3.0
 
 class Session:
     """Lives until `close`, or until the engine is lost; then every job that it carried has ended with a sentence.
-    `status` is the engine's latest, a few seconds old.
+    `status` is the engine's latest, a few seconds old; in the `working` space Blender multiplies colours.
 
     `address` may be a function that gives it, and may take its time, such as one that waits for an engine to start.
     """
@@ -50,6 +50,7 @@ class Session:
     def __init__(self, address: str | Callable[[], str], credentials: Credentials, *, timeout: float = 5.0) -> None:
         self.alive = True
         self.status: Status | None = None
+        self.working = LINEAR
         self._orders: SimpleQueue = SimpleQueue()
         self._client: Client | None = None
         self._events: deque[Event] = deque()
@@ -145,7 +146,7 @@ class Session:
     def _deliver(self, result: Result) -> None:
         """Make the files of a result's channels, so that the main thread has nothing to compute when it lands."""
         with suppress(Exception):  # out of memory, say: the parts as they came are a result, too
-            result = replace(result, outputs=exact(result.outputs))
+            result = replace(result, outputs=exact(result.outputs, self.working))
         own = {} if result.job_id in self._copied else result.outputs
         self._copied.discard(result.job_id)
         threads = [threading.Thread(target=_prepared, args=each, daemon=True) for each in own.items()]

@@ -13,19 +13,22 @@ the main thread does not have, so `prepare` does it before a result lands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from .ahead import Ahead
-from .colour import finite, linear_to_srgb, srgb_to_linear
+from .colour import finite, from_rec709, linear_to_srgb, srgb_to_linear, to_rec709
 from .exr import encode_exr
 from .png import LINES, encode_png, levels
 from .wire import ChannelImage
 
 SRGB, LINEAR, DATA = "sRGB", "Linear Rec.709", "Non-Color"
+
+Kept = Callable[[np.ndarray, str], np.ndarray]
+"""What is left of the wire values of a channel where they are kept."""
 
 
 @dataclass(frozen=True)
@@ -79,28 +82,29 @@ def as_stored(array: np.ndarray, channel: str) -> np.ndarray:
     return kept * 2.0 - 1.0 if storage.signed else kept
 
 
-def exact(outputs: Mapping[str, ChannelImage]) -> dict[str, ChannelImage]:
-    """The channels of a result. The residual of a decomposition is another one, with which albedo and metalness add up to
-    the image as they are stored, not as they were made.
+def exact(outputs: Mapping[str, ChannelImage], working: str = LINEAR, kept: Kept = as_stored) -> dict[str, ChannelImage]:
+    """The channels of a result. The residual of a decomposition is another one, with which the others add up to the image in
+    Blender: as they are `kept`, not as they were made, and multiplied in its `working` space.
 
-    What rounding to 8 bits takes from albedo * (1 - metalness) is added to the residual, which is kept in floats.
+    So it has what rounding to 8 bits takes from albedo * (1 - metalness), and what products of colours differ by in another space.
     """
     if not ADDED_UP <= outputs.keys():
         return dict(outputs)
     parts = {name: outputs[name].data for name in (*ADDED_UP, "metalness") if name in outputs}
     residual = np.empty(parts["residual"].shape, np.float32)
     for top in range(0, len(residual), LINES):
-        residual[top : top + LINES] = _exact_lines({name: part[top : top + LINES] for name, part in parts.items()})
+        residual[top : top + LINES] = _exact_lines({name: part[top : top + LINES] for name, part in parts.items()}, working, kept)
     return {**outputs, "residual": ChannelImage(residual, outputs["residual"].space)}
 
 
-def _exact_lines(parts: Mapping[str, np.ndarray]) -> np.ndarray:
-    lost = _diffuse(parts) - _diffuse({name: as_stored(values, name) for name, values in parts.items()})
-    return parts["residual"] + lost * parts["diffuseshading"]
+def _exact_lines(parts: Mapping[str, np.ndarray], working: str, kept: Kept) -> np.ndarray:
+    there = {name: kept(values, name) for name, values in parts.items()}
+    there |= {name: from_rec709(there[name], working) for name in ("albedo", "diffuseshading")}
+    return parts["residual"] + _lit(parts) - to_rec709(_lit(there), working)
 
 
-def _diffuse(parts: Mapping[str, np.ndarray]) -> np.ndarray:
-    return parts["albedo"] * (1.0 - parts["metalness"]) if "metalness" in parts else parts["albedo"]
+def _lit(parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    return parts["albedo"] * (1.0 - parts.get("metalness", np.float32(0.0))) * parts["diffuseshading"]
 
 
 def encode(array: np.ndarray, channel: str) -> bytes:
