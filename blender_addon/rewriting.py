@@ -20,8 +20,8 @@ from .colour import finite, from_rec709, linear_to_srgb, srgb_to_linear, to_rec7
 from .exr import encode_exr
 from .images import RENDER, channel_curve, colour_of, download, light_curve, packed, premultiplied, rendered, straight_of, three_components
 from .png import LINES, encode_png
-from .spaces import is_linear, working
-from .storage import DATA, PLAIN, STORAGE, encode
+from .spaces import is_linear, tag, working
+from .storage import DATA, PLAIN, SRGB, STORAGE, encode
 
 Curve = Callable[[np.ndarray], np.ndarray]
 Made = TypeVar("Made")
@@ -171,6 +171,7 @@ class Canvas:
         """The new image, waited for. It is one that Blender generates, not a file that it would have to decode."""
         lines = self._lines.made()
         made = bpy.data.images.new(self._name, lines.shape[1], lines.shape[0], alpha=True)
+        tag(made, SRGB)  # a configuration may take new images for something else
         made.pixels.foreach_set(lines.reshape(-1))
         return made
 

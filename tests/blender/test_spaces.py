@@ -151,7 +151,7 @@ ACES = "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1"
 IN_ACES = """
 import bpy, numpy as np
 from blender_addon import images, spaces
-from blender_addon.rewriting import rewritten
+from blender_addon.rewriting import Canvas, rewritten
 
 assert spaces.working() == "ACEScg"
 for channel, values in (("normals", (0.0, 0.6, 0.8)), ("image", (0.9, 0.1, 0.05))):
@@ -164,6 +164,9 @@ for channel, values in (("normals", (0.0, 0.6, 0.8)), ("image", (0.9, 0.1, 0.05)
     assert made.colorspace_settings.is_data == image.colorspace_settings.is_data, made.colorspace_settings.name
     assert np.array_equal(np.array(made.pixels)[:-24], before[:-24])
     assert np.allclose(images.read_channel(made, channel).data, meant, atol=1e-4)
+canvas = Canvas("canvas", image).image()
+assert canvas.colorspace_settings.name == "sRGB - Texture", "else it shows other colours"
+assert np.allclose(images.read(canvas), images.read(image), atol=0.005)
 """
 
 
