@@ -165,7 +165,8 @@ def _place(material: bpy.types.Material, target: Target | None) -> str:
         material.use_fake_user = True  # on nothing yet, it would be gone from the saved file
         return f"Made the material {material.name}"
     if _apply(target, material):
-        return f"Made the material {material.name} and put it on {target.find().name}"
+        unseen = "" if materials.has_uv(target.find()) else ", which has no UV map: unwrap it to see the maps"
+        return f"Made the material {material.name} and put it on {target.find().name}{unseen}"
     material.use_fake_user = True
     return f"Made the material {material.name}; the object {target.name} cannot take it or is gone, so it is on nothing yet"
 

@@ -219,3 +219,8 @@ def apply_to(thing: bpy.types.Object | None, material: bpy.types.Material, slot:
     else:
         return False
     return True
+
+
+def has_uv(thing: bpy.types.Object) -> bool:
+    """Has it coordinates for maps? Curves always have, and a mesh may get some by Geometry Nodes."""
+    return thing.type != "MESH" or bool(thing.data.uv_layers) or any(each.type == "NODES" for each in thing.modifiers)

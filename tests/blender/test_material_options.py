@@ -55,6 +55,14 @@ def test_a_normal_map_that_blender_took_for_colour_is_read_and_shown_as_data(pho
     assert np.allclose(images.read(image)[0, 0], np.float32([188, 128, 230]) / 255, atol=1e-3)
 
 
+def test_a_mesh_without_a_uv_map_is_told_of(photo, cube):  # noqa: F811
+    made_by(filepath=str(photo), apply=True)
+    assert jobs.JOBS[-1].line.endswith("on Cube")
+    cube.data.uv_layers.remove(cube.data.uv_layers[0])
+    made_by(filepath=str(photo), apply=True)
+    assert jobs.JOBS[-1].line.endswith("on Cube, which has no UV map: unwrap it to see the maps")
+
+
 def test_maps_alone_are_enough(tmp_path):
     paint = opened(tmp_path, "paint.png", np.full((8, 8, 3), 128, np.uint8))
     material = made_by(given_albedo=paint, channels={"roughness", "albedo"})
