@@ -152,7 +152,7 @@ def _out(tree, end, name: str, socket: bpy.types.NodeSocket) -> None:
 def _depth(tree, start) -> bpy.types.NodeSocket:
     """Metres of relief: maps that repeat more often are smaller, and so is their relief."""
     node = tree.nodes.new("ShaderNodeMath")
-    node.operation, node.location = "DIVIDE", (-2 * STEP, -500)
+    node.operation, node.location = "DIVIDE", (LEFT - STEP, -350)
     tree.links.new(start.outputs[DEPTH], node.inputs[0])
     tree.links.new(start.outputs[SCALE], node.inputs[1])
     return node.outputs[0]
@@ -177,7 +177,7 @@ def _displacement(tree: bpy.types.NodeTree, depth: bpy.types.NodeSocket) -> bpy.
 
 def _bump(tree: bpy.types.NodeTree, depth: bpy.types.NodeSocket) -> bpy.types.Node:
     node, texture = tree.nodes.new("ShaderNodeBump"), tree.nodes["Teamwork height"]
-    node.location = (-STEP, 0)
+    node.location = (-STEP, texture.location.y + 250)  # above the displacement
     tree.links.new(depth, node.inputs["Distance"])
     tree.links.new(texture.outputs["Color"], node.inputs["Height"])
     return node

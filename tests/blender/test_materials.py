@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import bpy
 import numpy as np
 import pytest
@@ -54,6 +56,18 @@ def test_any_subset_makes_a_material(scene, random, channels):
     material = materials.build("m", textures(random, channels), materials.Setup(0.1))
     assert set(materials.maps_of(material)) == set(channels)
     assert (("BUMP", "Normal") in linked(material)) == (channels == ("height",))
+
+
+@pytest.mark.parametrize("relief", ["NORMAL_MAP", "BUMP", "DISPLACEMENT"])
+def test_no_node_lies_on_another_one(scene, random, relief):
+    made, tall = textures(random), {"TEX_IMAGE": 280.0, "MAPPING": 360.0}
+    for channels in (each for count in range(len(ALL) + 1) for each in combinations(ALL, count)):
+        material = materials.build("m", {name: made[name] for name in channels}, materials.Setup(0.1, relief=relief))
+        for tree in (material.node_tree, next(n.node_tree for n in material.node_tree.nodes if n.type == "GROUP")):
+            for a, b in combinations(tree.nodes, 2):
+                beside = a.location.x + a.width <= b.location.x or b.location.x + b.width <= a.location.x
+                upper, lower = sorted((a, b), key=lambda node: -node.location.y)
+                assert beside or upper.location.y - tall.get(upper.type, 200.0) >= lower.location.y, (channels, a.name, b.name)
 
 
 def test_displacement_moves_the_mesh_in_metres(scene, random):
