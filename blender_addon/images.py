@@ -261,7 +261,7 @@ def to_file(image: bpy.types.Image, folder: str) -> bpy.types.Image:
     name, space = image.name, image.colorspace_settings.name
     path = _free(writable_folder(folder), name)
     save_png(image, path)
-    made = load(path)
+    made = bpy.data.images.load(str(path))  # an image that was read from there before is another one
     made.colorspace_settings.name = space
     if folder.startswith("//"):
         made.filepath = bpy.path.relpath(str(path))

@@ -148,6 +148,18 @@ def test_a_map_is_saved_as_it_is_and_a_picture_as_it_is_seen(scene, tmp_path):
     assert np.asarray(Image.open(tmp_path / "picture.png")).flat[0] == 188
 
 
+def test_a_file_in_the_place_of_one_that_is_gone_takes_no_image_over(scene, tmp_path):
+    def saved(value: float) -> bpy.types.Image:
+        return images.to_file(images.create("wall", np.full((3, 3, 1), value, np.float32), "roughness"), str(tmp_path))
+
+    first = saved(0.8)
+    first.name = "Bricks"
+    (tmp_path / "wall.png").unlink()
+    second = saved(0.2)
+    assert second != first and (first.name, second.name) == ("Bricks", "wall")
+    assert second.pixels[0] == pytest.approx(0.2, abs=0.002)
+
+
 def test_srgb_both_ways():
     light = np.linspace(-0.5, 4, 1000, dtype=np.float32)
     assert np.allclose(srgb_to_linear(linear_to_srgb(light)), light, atol=1e-5)
