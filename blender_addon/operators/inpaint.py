@@ -51,6 +51,7 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
             return self._send_material(chosen_material(context, self.material))
         picture = self._source(context)
         channel = str(picture.get(landing.PREFIX + "channel", "")) or "image"
+        channel = "image" if channel == "residual" else channel  # light, like a picture's; models know no holes in it
         old = {channel: Target.of_datablock(picture, "images")}
         return self._send({channel: picture}, picture, picture.name, partial(landing.land_inpainted_image, old=old))
 

@@ -68,3 +68,13 @@ def test_floats_are_multiplied_with_the_alpha_that_stays():
     mask[48:80, 48:80] = 1.0
     bpy.ops.teamwork.inpaint(image="glass", mask=image_of("spot", mask).name, mask_from="OPAQUE", model="nano")
     assert np.allclose(stored(bpy.data.images["glass inpainted"]), before, atol=0.02)
+
+
+def test_the_residual_of_a_decomposition_is_light_like_a_picture_s():
+    bpy.ops.teamwork.decompose_image(image=image_of("wall", noise()).name, model="tiny")
+    before = stored(bpy.data.images["wall residual"])
+    bpy.ops.teamwork.inpaint(image="wall residual", mask=with_a_hole("holes").name, model="maker")
+    made = bpy.data.images["wall residual inpainted"]
+    after = stored(made)
+    assert np.array_equal(after[outside()], before[outside()]) and not np.allclose(after[5:13, 5:13, :3], before[5:13, 5:13, :3], atol=0.02)
+    assert made.is_float and made.colorspace_settings.name == "Linear Rec.709"
