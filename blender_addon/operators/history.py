@@ -51,6 +51,13 @@ def _same_place(context: bpy.types.Context, made: history.Made) -> dict[str, Any
     return {"apply": there, "slot": -1}
 
 
+def _check_scene(context: bpy.types.Context, made: history.Made) -> None:
+    """Raises `ImageError` for the render of a scene that is there but not the one at work, which would be rendered instead."""
+    source = str(made.facts["source"])
+    if made.facts["task"] == "shade" and source in bpy.data.scenes and source != context.scene.name:
+        raise ImageError(f"This was rendered from the scene {source}: go to that scene first.")
+
+
 class TEAMWORK_OT_regenerate(bpy.types.Operator):
     """Make this again with the next seed: another answer to the same question, beside the first"""
 
@@ -66,6 +73,7 @@ class TEAMWORK_OT_regenerate(bpy.types.Operator):
         operator = getattr(bpy.ops.teamwork, made.operator.removeprefix("teamwork."))
         if not made.operator or not hasattr(bpy.types, operator.idname()):
             raise ImageError("This was made by another version of the add-on: make it anew from the task's panel.")
+        _check_scene(context, made)
         settings = made.settings | {"seed": int(made.facts["seed"] or 0) + 1} | _same_group(made) | _same_place(context, made)
         try:
             return operator("EXEC_DEFAULT", **_arguments(operator, settings))

@@ -139,6 +139,18 @@ def test_the_current_view_is_that_of_the_viewport_also_from_another_editor(monke
         viewport.type = "VIEW_3D"
 
 
+def test_a_render_is_made_again_only_in_its_scene():
+    scene = scene_with_camera()
+    bpy.ops.teamwork.neural_render(model="tiny", samples=1)
+    job = bpy.data.images["Neural Render"]["teamwork_job"]
+    window = bpy.context.window_manager.windows[0]
+    window.scene = bpy.data.scenes.new("Other")
+    assert f"the scene {scene.name}: go to that scene" in refused(bpy.ops.teamwork.regenerate, job=job)
+    window.scene = scene
+    scene.name = "Renamed"
+    assert bpy.ops.teamwork.regenerate(job=job) == {"FINISHED"}
+
+
 def test_what_was_made_is_there_after_saving_and_loading(photo, tmp_path, cube):
     bpy.ops.teamwork.material_from_image(filepath=str(photo), model="tiny", apply=True)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
