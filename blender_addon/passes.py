@@ -124,7 +124,7 @@ def _render(
     _check_physics(scene)
     with _copied(scene) as copy, _seen(copy, view):
         check(copy)
-        _set_up(copy, samples, resolution, denoise, wanted)
+        _set_up(copy, samples, resolution, denoise, wanted, _layer(scene, view))
         _check_size(copy.render)
         with surfaces.tapped(surfaces.materials_of(copy)):
             try:
@@ -190,18 +190,25 @@ def _copied(scene: bpy.types.Scene) -> Iterator[bpy.types.Scene]:
         bpy.data.scenes.remove(copy)
 
 
-def _set_up(scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...]) -> None:
+def _layer(scene: bpy.types.Scene, view: View | bpy.types.Object | None) -> str:
+    """The view layer that is rendered: the first one that the scene renders; the window's, if what its viewport shows is wanted, or
+    Blender too would render that one alone."""
+    if bpy.context.scene == scene and (view is not None or scene.render.use_single_layer):
+        return bpy.context.view_layer.name
+    return next((layer.name for layer in scene.view_layers if layer.use), scene.view_layers[0].name)
+
+
+def _set_up(scene, samples: int, resolution, denoise: bool, wanted: tuple[str, ...], rendered: str) -> None:
     _set_up_output(scene.render, resolution)
     _set_up_cycles(scene.cycles, samples, denoise)
-    layers = [layer for layer in scene.view_layers if layer.use] or list(scene.view_layers)
     for layer in scene.view_layers:
-        layer.use = layer == layers[0]
-    _set_up_passes(layers[0], wanted)
+        layer.use = layer.name == rendered
+    _set_up_passes(scene.view_layers[rendered], wanted)
 
 
 def _set_up_output(render: bpy.types.RenderSettings, resolution: tuple[int, int] | None) -> None:
     render.use_compositing = render.use_sequencer = render.use_border = render.use_motion_blur = False
-    render.use_persistent_data = False
+    render.use_persistent_data = render.use_single_layer = False
     if resolution:
         render.resolution_x, render.resolution_y = resolution
         render.resolution_percentage = 100

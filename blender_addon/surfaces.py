@@ -228,10 +228,10 @@ def materials_of(scene: bpy.types.Scene) -> list[bpy.types.Material]:
     """The materials of all that a scene can render, each once: those of its objects, of instanced collections, of what
     Geometry Nodes make, and those that a view layer puts in place of all others; those of linked libraries too."""
     found = [slot.material for thing in _things(scene.objects, set()) for slot in thing.material_slots]
-    found += [layer.material_override for layer in scene.view_layers if layer.use]
-    depsgraph = scene.view_layers[0].depsgraph
-    if depsgraph is not None:
-        found += [each.original for each in depsgraph.ids if isinstance(each, bpy.types.Material)]
+    for layer in (each for each in scene.view_layers if each.use):
+        found.append(layer.material_override)
+        made = layer.depsgraph.ids if layer.depsgraph is not None else ()
+        found += [each.original for each in made if isinstance(each, bpy.types.Material)]
     return list(dict.fromkeys(material for material in found if material and material.node_tree))
 
 

@@ -8,8 +8,10 @@ import math
 import bpy
 import numpy as np
 import pytest
+from mathutils import Matrix
 
 from blender_addon import capture, materials, passes
+from blender_addon.viewpoint import View
 from .conftest import add, looking_down, plane, principled, snapshot
 
 COLOUR = (0.3, 0.5, 0.7, 1.0)
@@ -201,3 +203,31 @@ def test_bodies_that_physics_do_not_move_need_no_bake(scene, kind):
     scene.frame_set(1)
     scene.frame_set(10)
     assert centre(passes.render_channels(scene, samples=1)["depth"]) == pytest.approx(9.0, abs=0.05)
+
+
+def two_layers(scene):
+    """A second view layer that the window shows, and does not show what is in the collection Near; gives that."""
+    near, second = bpy.data.collections.new("Near"), scene.view_layers.new("Second")
+    scene.collection.children.link(near)
+    bpy.context.window_manager.windows[0].view_layer = second
+    second.layer_collection.children["Near"].exclude = True
+    return near
+
+
+def test_of_several_view_layers_the_one_is_seen_that_blender_would_render_or_shows(scene):
+    plane(principled("far"))
+    looking_down(scene, 5.0)
+    near = two_layers(scene)
+    near.objects.link(add(scene, "Lid", bpy.data.meshes["Plane"], (0.0, 0.0, 2.0)))
+    scene.collection.objects.unlink(bpy.data.objects["Lid"])
+    bpy.context.view_layer.update()
+    view = View(Matrix.Translation((0.0, 0.0, 5.0)), (0.4, 0.3), False, (0.1, 100.0))
+
+    def distance(**how) -> float:
+        return float(centre(passes.render_channels(scene, samples=1, **how)["depth"])[0])
+
+    assert distance() == pytest.approx(3.0, abs=1e-3)
+    assert distance(view=view) == pytest.approx(5.0, abs=1e-3), "as the viewport shows it"
+    scene.render.use_single_layer = True
+    before = snapshot(scene)
+    assert distance() == pytest.approx(5.0, abs=1e-3) and snapshot(scene) == before

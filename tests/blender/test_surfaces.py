@@ -239,6 +239,13 @@ def test_a_material_that_geometry_nodes_set_is_seen(scene):
     plane().modifiers.new("Set", "NODES").node_group = group
     looking_down(scene)
     assert np.allclose(centre(passes.render_channels(scene, samples=1)["albedo"]), (0.3, 0.5, 0.7), atol=1e-4)
+    scene.view_layers[0].use = False  # and shows nothing of it either
+    inside, others = bpy.data.collections.new("Inside"), scene.view_layers.new("Rendered")
+    scene.collection.children.link(inside)
+    inside.objects.link(bpy.data.objects["Plane"])
+    scene.collection.objects.unlink(bpy.data.objects["Plane"])
+    scene.view_layers[0].layer_collection.children["Inside"].exclude = True
+    assert others.use and np.allclose(centre(passes.render_channels(scene, samples=1)["albedo"]), (0.3, 0.5, 0.7), atol=1e-4)
 
 
 def test_passes_of_the_same_name_that_the_user_has_made_do_not_add_up(scene):
