@@ -130,7 +130,9 @@ class ImageOperator(TaskOperator):
 
     def _source(self, context: bpy.types.Context) -> bpy.types.Image:
         if self.filepath:
-            return images.load(self.filepath)
+            image = images.load(self.filepath)
+            image.use_fake_user = True  # nothing else in the file has it, and what is made of it may be made again
+            return image
         if self.image:
             return images.find(self.image)
         shown = getattr(context.space_data, "image", None)

@@ -160,6 +160,14 @@ def test_what_was_made_is_there_after_saving_and_loading(photo, tmp_path, cube):
     assert len(textures) == 5 and all(image.has_data or image.pixels[0] >= 0.0 for image in textures)
 
 
+def test_after_saving_and_loading_it_can_be_made_again(photo, tmp_path):
+    bpy.ops.teamwork.material_from_image(filepath=str(photo), model="tiny", channels={"albedo"})
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "saved.blend"))
+    assert bpy.ops.teamwork.regenerate(job=bpy.data.materials["wall"]["teamwork_job"]) == {"FINISHED"}
+    assert bpy.data.materials["wall.001"]["teamwork_source"] == "wall.png"
+
+
 # ---- mistakes --------------------------------------------------------------------------------------------------------
 
 
