@@ -32,6 +32,12 @@ def _arguments(operator, settings: dict[str, Any]) -> dict[str, Any]:
     return {name: set(value) if name in flags else value for name, value in settings.items() if name in known}
 
 
+def _next_seed(made: history.Made) -> int:
+    """One that no candidate for the same place has, which would be made a second time."""
+    taken = [each.get(history.PREFIX + "seed", 0) for each in candidates.siblings(made.datablock)]
+    return max(int(seed or 0) for seed in (made.facts["seed"], *taken)) + 1
+
+
 def _same_group(made: history.Made) -> dict[str, str]:
     """What is made again is a candidate for the same place, if its operator knows of such groups."""
     if "group" not in made.settings:
@@ -74,7 +80,7 @@ class TEAMWORK_OT_regenerate(bpy.types.Operator):
         if not made.operator or not hasattr(bpy.types, operator.idname()):
             raise ImageError("This was made by another version of the add-on: make it anew from the task's panel.")
         _check_scene(context, made)
-        settings = made.settings | {"seed": int(made.facts["seed"] or 0) + 1} | _same_group(made) | _same_place(context, made)
+        settings = made.settings | {"seed": _next_seed(made)} | _same_group(made) | _same_place(context, made)
         try:
             return operator("EXEC_DEFAULT", **_arguments(operator, settings))
         except RuntimeError as error:  # what the operator has reported

@@ -179,6 +179,13 @@ def test_making_again_gives_one_more_candidate_with_the_same_settings(photo, tmp
     assert group.inputs["Scale"].default_value == 3.0 and materials.maps_of(second)["albedo"] == bpy.data.images[paint]
 
 
+def test_making_again_takes_a_seed_that_no_candidate_has(photo):  # noqa: F811
+    MAKE.material_from_image(filepath=str(photo), model="tiny", candidates=3, channels={"albedo"})
+    for _ in range(2):
+        MAKE.regenerate(job=bpy.data.materials["wall"]["teamwork_job"])
+    assert [each["teamwork_seed"] for each in candidates.siblings(bpy.data.materials["wall"])] == [0, 1, 2, 3, 4]
+
+
 def test_making_again_puts_it_only_where_the_result_or_a_candidate_is(photo, cube):  # noqa: F811
     first = made_by(filepath=str(photo), channels={"albedo"}, apply=True)
     own = bpy.data.materials.new("Own")
