@@ -15,6 +15,8 @@ from .integrate import height_from_normals, height_from_unit, height_to_unit, no
 
 
 PAIR = ("diffuse", "specular")
+BLACK = 1e-3
+"""The most that a surface reflects of which no light could be told."""
 
 
 def found(name: str, makes: Sequence[str]) -> tuple[str, ...]:
@@ -94,10 +96,12 @@ def residual(image: np.ndarray, albedo: np.ndarray, metalness: np.ndarray, diffu
 
 
 def shaded(given: dict[str, ChannelImage], inverse_shading: np.ndarray, exposure: float) -> ChannelImage:
-    """albedo * s / (1 - s), scene-linear; where the passes hit no surface, the given render itself."""
+    """albedo * s / (1 - s), scene-linear; the given render itself where the passes hit no surface, or one that reflects nothing: what
+    is to be seen of a lamp is its own light."""
     albedo = channels.three_components(colour.finite(given["albedo"].data))
     image = albedo * colour.shading_from_inverse(inverse_shading) / np.float32(exposure)
-    if "depth" in given and "image" in given:
-        surface = colour.is_foreground(given["depth"].data[..., :1])
-        image = np.where(surface, image, channels.three_components(colour.finite(given["image"].data)))
+    if "image" in given:
+        lit = albedo.max(-1, keepdims=True) > BLACK
+        lit &= colour.is_foreground(given["depth"].data[..., :1]) if "depth" in given else True
+        image = np.where(lit, image, channels.three_components(colour.finite(given["image"].data)))
     return ChannelImage(np.ascontiguousarray(image, np.float32), channels.SCENE_LINEAR)

@@ -211,6 +211,16 @@ def test_shading_keeps_the_background_and_makes_the_rest(runner):
     assert not np.allclose(made["image"].data[5:], buffers["image"].data[5:])
 
 
+def test_shading_keeps_what_shines_and_reflects_nothing(runner):
+    buffers = g_buffers()
+    albedo, light = buffers["albedo"].data.copy(), buffers["image"].data.copy()
+    albedo[8:12, 4:9], light[8:12, 4:9] = 0.0, (5.0, 4.0, 0.5)
+    buffers |= {"albedo": ChannelImage(albedo, "scene-linear"), "image": ChannelImage(light, "scene-linear")}
+    for given in (buffers, {name: each for name, each in buffers.items() if name != "depth"}):
+        made = ask(runner, "shade", given)[0]["image"].data
+        assert np.allclose(made[8:12, 4:9], (5.0, 4.0, 0.5)) and not np.allclose(made[13:], light[13:])
+
+
 def test_given_maps_are_kept(runner):
     given = ChannelImage(np.full((16, 16, 1), 0.25, np.float32), "data")
     inputs = {"image": picture(16, 16), "roughness": given}
