@@ -100,10 +100,13 @@ def _channels(arrays: dict[str, np.ndarray], camera: Matrix) -> dict[str, Channe
 
 
 def _surfaces(arrays: dict[str, np.ndarray], surface: np.ndarray) -> dict[str, np.ndarray]:
-    """What materials have told; where none has, which is an object without one, what Cycles then takes."""
-    silent = surface & (arrays[surfaces.TAPPED + surfaces.WRITTEN][..., :1] == 0.0)
+    """What materials have told; where none has, which is an object without one, what Cycles then takes. Of surfaces behind each
+    other that can be seen through, Cycles adds up what they tell: it is their mean, each weighted by what it hides."""
     told = {name: finite(arrays[surfaces.TAPPED + name]) for name in surfaces.AOVS}
-    return {name: np.where(silent, np.float32(surfaces.DEFAULTS[name]), values) for name, values in told.items()}
+    opacity, written = told.pop(surfaces.OPACITY)[..., :1], finite(arrays[surfaces.TAPPED + surfaces.WRITTEN][..., :1])
+    share = np.minimum(written, 1.0) / np.maximum(opacity, np.float32(1e-6))  # at the rim of things less is written
+    silent = surface & (opacity == 0.0)
+    return {name: np.where(silent, np.float32(surfaces.DEFAULTS[name]), values * share) for name, values in told.items()}
 
 
 def camera_normals(world: np.ndarray, camera_matrix) -> np.ndarray:

@@ -18,30 +18,33 @@ PREFIX = "Teamwork "
 """What AOVs are called that a user makes for `Neural Image`, before the channel's word."""
 TAPPED = "Teamwork tap "
 """The same for those made here: another name, for AOVs of one name add up."""
-AOVS = {"albedo": "COLOR", "roughness": "VALUE", "metalness": "VALUE"}
+OPACITY = "opacity"
+AOVS = {"albedo": "COLOR", "roughness": "VALUE", "metalness": "VALUE", OPACITY: "VALUE"}
+"""The last one tells how much of what is behind it a surface hides; the others are weighted by it."""
 WRITTEN = "written"
 """1 where a material has written the others."""
-DEFAULTS = {"albedo": 0.8, "roughness": 0.5, "metalness": 0.0}
+DEFAULTS = {"albedo": 0.8, "roughness": 0.5, "metalness": 0.0, OPACITY: 1.0}
 LARGEST_DEPTH = 32
 
 
 @dataclass(frozen=True)
 class Shader:
-    """Which inputs of a shader node hold the three values: a socket's name, or a number."""
+    """Which inputs of a shader node hold the values: a socket's name, or a number."""
 
     albedo: str | float
     roughness: str | float
     metalness: str | float
+    opacity: str | float = 1.0
 
 
 SHADERS = {
-    "BSDF_PRINCIPLED": Shader("Base Color", "Roughness", "Metallic"),
+    "BSDF_PRINCIPLED": Shader("Base Color", "Roughness", "Metallic", "Alpha"),
     "BSDF_DIFFUSE": Shader("Color", 1.0, 0.0),
     "BSDF_GLOSSY": Shader("Color", "Roughness", 1.0),
     "BSDF_METALLIC": Shader("Base Color", "Roughness", 1.0),
     "BSDF_GLASS": Shader("Color", "Roughness", 0.0),
     "BSDF_REFRACTION": Shader("Color", "Roughness", 0.0),
-    "BSDF_TRANSPARENT": Shader("Color", 0.0, 0.0),
+    "BSDF_TRANSPARENT": Shader(0.0, 0.0, 0.0, 0.0),
     "BSDF_TRANSLUCENT": Shader("Color", 1.0, 0.0),
     "BSDF_SHEEN": Shader("Color", "Roughness", 0.0),
     "BSDF_TOON": Shader("Color", 1.0, 0.0),
@@ -159,7 +162,7 @@ def _value(tap: _Tap, socket: bpy.types.NodeSocket, name: str, depth: int = 0):
         return _handed_out(tap, node, output.identifier, name, depth + 1)
     if node.type == "GROUP_INPUT":
         return _from_outside(tap, node, output.identifier, name)
-    return _of_shader(node, name)
+    return _of_shader(tap, node, name)
 
 
 def _handed_out(tap: _Tap, node: bpy.types.Node, identifier: str, name: str, depth: int):
@@ -213,9 +216,12 @@ def _brighter(node: bpy.types.Node) -> bpy.types.NodeSocket:
     return node.inputs[1] if emits or not first.is_output else node.inputs[0]
 
 
-def _of_shader(node: bpy.types.Node, name: str):
-    entry = getattr(SHADERS.get(node.type, Shader(*DEFAULTS.values())), name)
-    return _source(node.inputs[entry]) if isinstance(entry, str) else entry
+def _of_shader(tap: _Tap, node: bpy.types.Node, name: str):
+    """A channel of a shader, of its own part where it can be seen through."""
+    shader = SHADERS.get(node.type, Shader(*DEFAULTS.values()))
+    value, opacity = (_source(node.inputs[each]) if isinstance(each, str) else each for each in (getattr(shader, name), shader.opacity))
+    hides_all = isinstance(opacity, float) or not (opacity.is_output or opacity.default_value < 1.0)
+    return value if hides_all or name == OPACITY else tap.mix(opacity, 0.0, value)
 
 
 def _ends(group: bpy.types.NodeTree, identifier: str) -> list[bpy.types.NodeSocket]:

@@ -258,3 +258,27 @@ def test_passes_of_the_same_name_that_the_user_has_made_do_not_add_up(scene):
     plane(material)
     looking_down(scene)
     assert np.allclose(centre(passes.render_channels(scene, samples=1)["albedo"]), (0.3, 0.5, 0.7), atol=1e-4)
+
+
+def faded(tree, alpha):
+    shader = materials.node_of(tree, "BSDF_PRINCIPLED")
+    shader.inputs["Base Color"].default_value, shader.inputs["Roughness"].default_value = (0.1, 0.6, 0.2, 1), 0.9
+    shader.inputs["Alpha"].default_value = alpha
+    return shader.outputs[0]
+
+
+def cut_out(tree, alpha):
+    hole = tree.nodes.new("ShaderNodeBsdfTransparent").outputs[0]
+    return mix_of(tree, alpha, hole, faded(tree, 1.0))
+
+
+@pytest.mark.parametrize("build", [faded, cut_out])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+def test_what_can_be_seen_through_is_not_added_to_what_is_behind_it(scene, build, alpha):
+    colour, roughness = ((0.1, 0.6, 0.2), 0.9) if alpha else ((0.8, 0.1, 0.1), 0.3)
+    plane(principled("Behind", Base_Color=(0.8, 0.1, 0.1, 1), Roughness=0.3))
+    plane(shader_tree(lambda tree: build(tree, alpha))).location.z = 1.0
+    looking_down(scene)
+    made = passes.render_channels(scene, samples=1)
+    assert np.allclose(centre(made["albedo"]), colour, atol=1e-3)
+    assert centre(made["roughness"]) == pytest.approx(roughness, abs=1e-3)
