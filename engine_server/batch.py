@@ -19,11 +19,14 @@ from blender_addon.wire import ChannelImage, Client, Failed, JobFailed, Progress
 
 from .errors import TaskError
 from .pictures import FORMATS, SUFFIXES, PictureError, load, save
+from .tasks import TASKS
 from .whole import whole_file
 
 PHOTO, CHANNEL = "photo", "channel"
 LAYOUTS = (PHOTO, CHANNEL)
 RECORDS = "records"
+OTHERS = (".exr", ".tif", ".tiff", ".webp", ".heic", ".bmp", ".hdr")
+"""How pictures end that are not read."""
 
 
 class BatchError(ValueError):
@@ -76,13 +79,19 @@ def _pictures(folder: Path) -> dict[str, Path]:
         raise BatchError(f"There is no folder {folder}.")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
             if path.stem in found:
                 raise BatchError(f"{found[path.stem]} and {path} have the same name; rename one, as results are named like it.")
             found[path.stem] = path
     if not found:
         raise BatchError(f"{folder} has no pictures; expected {', '.join(SUFFIXES)}.")
     return found
+
+
+def left_out(folder: Path) -> str:
+    """A note on the pictures of a folder that are of other kinds and so not read; "" where there are none."""
+    others = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in OTHERS and not path.name.startswith("."))
+    return f"only {', '.join(SUFFIXES)} are read; left out of {folder}: {', '.join(others[:3])}, {len(others)} in all" if others else ""
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -97,6 +106,16 @@ class Batch:
         self.request, self.pieces, self._out, self._layout, self._kind = request, pieces(folders), out, layout, kind
         self._under_way: dict[str, Piece] = {}
         self._unreadable: list[tuple[Piece, str]] = []
+        self._spare_given()
+
+    def _spare_given(self) -> None:
+        """Raise `BatchError` where a result would take the place of a picture that was given."""
+        given = {path.resolve() for piece in self.pieces for path in piece.files.values()}
+        task = TASKS.get(self.request.task)
+        for channel in self.request.outputs or (task.outputs if task else ()):
+            for piece in self.pieces:
+                if (target := self._target(piece, channel)).resolve() in given:
+                    raise BatchError(f"{target} is a given picture, and its result would be written over it; choose another --out.")
 
     def done(self, piece: Piece) -> bool:
         """Are its results there, made from the same files by the same request?"""
@@ -150,11 +169,14 @@ class Batch:
         return files
 
     def _save(self, piece: Piece, channel: str, image: ChannelImage) -> Path:
-        first, second = (piece.name, channel) if self._layout == PHOTO else (channel, piece.name)
-        target = self._out / first / f"{second}.{self._kind}"
+        target = self._target(piece, channel)
         with whole_file(target) as path:
             save(path, image, self._kind)
         return target
+
+    def _target(self, piece: Piece, channel: str) -> Path:
+        first, second = (piece.name, channel) if self._layout == PHOTO else (channel, piece.name)
+        return self._out / first / f"{second}.{self._kind}"
 
     def _record(self, piece: Piece) -> Path:
         return self._out / RECORDS / f"{piece.name}.json"

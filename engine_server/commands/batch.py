@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blender_addon.wire import EngineSilent, Progress, WireError
 
-from ..batch import LAYOUTS, Batch, BatchError, Request
+from ..batch import LAYOUTS, Batch, BatchError, Request, left_out
 from ..pictures import FORMATS
 from ..tasks import OPTIONS, TASKS, TEXTS
 from .engine_at import add_engine_arguments, connect
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folders", default=LAYOUTS[0], choices=LAYOUTS, help="a folder for each photo, or for each channel (default: photo)"
     )
-    parser.add_argument("--format", default=FORMATS[0], choices=FORMATS, help="16-bit PNG, or exact numbers (default: png)")
+    parser.add_argument("--format", default=FORMATS[0], choices=FORMATS, help="PNG of 16 bits, which cuts light to 0..1, or numbers (png)")
     parser.add_argument("--in-flight", type=int, default=8, metavar="N", help="pictures that the engine holds at once (default: 8)")
     add_engine_arguments(parser)
 
@@ -51,7 +51,10 @@ def main(args: argparse.Namespace) -> int:
     """Run; 0 when all is made, 1 when some pictures were not, 2 after a sentence on what to mend, 130 after Ctrl-C."""
     try:
         _check_out(args.out)
-        batch = Batch(_request(args), _folders(args.image), args.out, args.folders, args.format)
+        folders = _folders(args.image)
+        batch = Batch(_request(args), folders, args.out, args.folders, args.format)
+        for note in filter(None, map(left_out, folders.values())):
+            print(f"note: {note}", flush=True)
         with connect(args, "batch command") as client:
             return _report(batch, batch.run(client, in_flight=max(1, args.in_flight), on_progress=_show_stage))
     except EngineSilent as error:

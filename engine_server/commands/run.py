@@ -64,6 +64,7 @@ def main(args: argparse.Namespace) -> int:
         team = load_team(*place, args.device, args.dtype, **_chosen(args, BASE_OPTIONS))
         if not images:
             _check_from_nothing(team)
+        _spare_given(args, _outputs(team) if request == "all" else request)
         show = _progress(team.default_steps if args.steps is None else args.steps)
         result = team.run(images, request, on_step=show, **_chosen(args, RUN_OPTIONS))
         _write(args.out, result)
@@ -90,6 +91,20 @@ def _check_from_nothing(team: Team) -> None:
 
     if why := obstacle(SYNTHESIZE, team.teammates, team.manner(SYNTHESIZE)):
         raise RequestError(f"The team does not make pictures of nothing: {why}; give it one with --image.")
+
+
+def _outputs(team: Team) -> list[str]:
+    return [mate.removesuffix(".out") for mate in team.teammates if mate.endswith(".out")]
+
+
+def _spare_given(args: argparse.Namespace, names: list[str]) -> None:
+    """Raise `RequestError` where a result would take the place of a picture that was given."""
+    from ..teamwork import RequestError
+
+    given = {Path(entry.partition("=")[2]).resolve() for entry in args.image}
+    for path in (args.out / f"{name}.png" for name in names):
+        if path.resolve() in given:
+            raise RequestError(f"{path} is a given picture, and a result would be written over it; choose another --out.")
 
 
 def _chosen(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:

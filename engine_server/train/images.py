@@ -40,12 +40,12 @@ def _loaded(path: Path) -> np.ndarray:
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """All pictures in a folder and below, by name. Links are followed, but not back into a folder that they are in."""
+    """All pictures in a folder and below, by name, but for hidden ones. Links are followed, but not back into a folder that they are in."""
 
     def found(place: Path, above: frozenset[Path]) -> Iterator[Path]:
         if (real := place.resolve()) in above or not place.is_dir():
             return
-        for entry in place.iterdir():
+        for entry in (entry for entry in place.iterdir() if not entry.name.startswith(".")):
             if entry.is_dir():
                 yield from found(entry, above | {real})
             elif entry.suffix.lower() in SUFFIXES:

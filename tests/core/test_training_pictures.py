@@ -34,6 +34,7 @@ def test_sixteen_bit_grey_keeps_its_values_in_every_reader(tmp_path):
 def test_eight_bits_are_what_the_file_holds(tmp_path):
     colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "._normal.png").write_bytes(b"what macOS leaves beside files on other file systems")
     for name in ("basecolor", "normal", "roughness"):
         Image.fromarray(colours).save(tmp_path / "one" / f"{name}.png")
     assert all(np.array_equal(picture, colours) for picture in load_pictures((DataSet(str(tmp_path)),))[0])

@@ -144,6 +144,24 @@ def test_pictures_of_several_channels_belong_together_by_name(photos, tmp_path):
         pieces({"image": photos})
 
 
+def test_hidden_files_are_no_pictures_and_those_of_other_kinds_are_told(shared, photos, tmp_path, capsys):
+    for name in ("._shot1.png", "shot3.tif", "._shot3.tif", "notes.txt"):
+        (photos / name).write_bytes(b"nothing that is read")
+    assert main(words(shared, photos, tmp_path / "out")) == 0
+    said = capsys.readouterr().out
+    assert len(shots(said)) == 5 and f"left out of {photos}: shot3.tif, 1 in all" in said
+
+
+def test_given_pictures_are_never_written_over(shared, photos, tmp_path, capsys):
+    given = photos.rename(tmp_path / "albedo")
+    before = {path: path.read_bytes() for path in given.iterdir()}
+    command = ["batch", "inpaint", "--image", f"albedo={given}", "--image", f"mask={given}", "--folders", "channel"]
+    assert main([*command, "--home", str(shared.home), "--model", "tiny", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "shot1.png is a given picture, and its result would be written over it; choose another --out" in said
+    assert {path: path.read_bytes() for path in given.iterdir()} == before
+
+
 def test_a_job_is_the_same_only_for_the_same_files_and_request(photos):
     request, first = Request("material", "tiny"), Piece("a", {"image": photos / "shot1.png"})
     others = [

@@ -47,6 +47,15 @@ def test_run_writes_the_channels_that_were_asked_for(team, photo, tmp_path):
     assert "step 2 of 2" in ended.stdout and str(tmp_path / "maps" / "albedo.png") in ended.stdout
 
 
+@pytest.mark.parametrize("request_", ["albedo", "all"])
+def test_run_never_writes_over_a_given_picture(team, photo, tmp_path, request_):
+    given = photo.rename(tmp_path / "albedo.png")
+    before = given.read_bytes()
+    ended = engine("run", *team, "--image", f"image={given}", "--request", request_, "--out", tmp_path)
+    assert ended.returncode == 2 and "albedo.png is a given picture" in ended.stderr and ended.stderr.count("\n") == 1
+    assert [*tmp_path.iterdir()] == [given] and given.read_bytes() == before
+
+
 def test_run_takes_a_solver(team, photo, tmp_path):
     given = ["--image", f"image={photo}", "--request", "albedo", "--solver", "heun"]
     ended = engine("run", *team, *given, "--out", tmp_path / "maps")
