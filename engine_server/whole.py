@@ -27,7 +27,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     _remove_old_parts(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        partial.chmod(mode)  # safetensors replaces the file by one that only its owner may read
         _sync(partial)
         os.replace(partial, path)
     except BaseException:
@@ -54,6 +57,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield partial
         for file in (f for f in partial.rglob("*") if f.is_file()):
+            file.chmod(partial.stat().st_mode & 0o666)  # as in `whole_file`
             _sync(file)
         if path.exists():
             os.replace(path, old)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..teamwork.config import TeamError
+from ..whole import whole_file
 from .base import Base, Prompt
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,5 @@ def read_prompt(path: Path) -> Prompt:
 
 def write_prompt(path: Path, prompt: Prompt) -> None:
     """Write a prompt's tensors; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file({k: v.contiguous() for k, v in vars(prompt).items() if v is not None}, partial)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        save_file({k: v.contiguous() for k, v in vars(prompt).items() if v is not None}, partial)

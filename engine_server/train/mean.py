@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from ..whole import whole_file
 from .errors import ConfigError, in_a_sentence
 
 Tensors = dict[str, torch.Tensor]
@@ -36,7 +37,8 @@ def write_mean(before: Path, after: Path, share: float, out: Path) -> None:
     means = {file: _mean(before / file, after / file, share) for file in _files(after)}
     shutil.copytree(after, out, ignore=shutil.ignore_patterns(*OF_THE_RUN))
     for file, (tensors, facts) in means.items():
-        save_file(tensors, out / file, metadata=facts)
+        with whole_file(out / file) as partial:
+            save_file(tensors, partial, metadata=facts)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -43,6 +43,7 @@ def test_each_tensor_is_the_mean_and_the_base_loads(runs, tmp_path):
     with safe_open(out / "wide.safetensors", "pt") as file:
         assert file.metadata() == {"given": "image"}
     assert not (out / "state.safetensors").exists() and not (out / "log.jsonl").exists()
+    assert {path.stat().st_mode for path in out.rglob("*.safetensors")} == {(out / "unet" / "config.json").stat().st_mode}
     network = load_base(str(out)).network
     assert torch.allclose(network.conv_in.weight, made["conv_in.weight"])
 

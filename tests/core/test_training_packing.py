@@ -6,7 +6,9 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from engine_server.diffusion.loading import load_base
 from engine_server.train.config import ConfigError, DataSet
@@ -15,7 +17,7 @@ from engine_server.train.packed import main, pack_files, pack_folder, read_pack,
 from engine_server.train.pool import PixelPool
 from engine_server.train.samples import SampleSet
 from engine_server.train.sets import sample_set
-from engine_server.whole import whole_file
+from engine_server.whole import whole_file, whole_folder
 
 from .training import flow_unet, write_samples
 
@@ -93,3 +95,13 @@ def test_what_a_killed_writer_left_goes_after_a_while(tmp_path):
     with whole_file(tmp_path / "file") as part:
         part.write_text("")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "file", fresh, other])
+
+
+def test_who_may_read_other_files_may_read_weights(tmp_path):
+    with whole_file(tmp_path / "weights.safetensors") as part:
+        save_file({"x": torch.zeros(1)}, part)
+    with whole_folder(tmp_path / "vae") as place:
+        save_file({"x": torch.zeros(1)}, place / "weights.safetensors")
+    (tmp_path / "usual").write_text("")
+    usual = (tmp_path / "usual").stat().st_mode
+    assert [path.stat().st_mode for path in tmp_path.rglob("*.safetensors")] == [usual, usual]
