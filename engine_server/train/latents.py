@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ class LatentCache:
         missing = {key: p for key, p in missing.items() if key not in self.places}
         if not missing:
             return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.path.parent):
+            pass  # raises, before hours of encoding, where nothing can be written
         self.say(f"encoding {len(missing)} pictures")
         alike: dict[tuple, dict[str, Picture]] = {}
         for key, picture in missing.items():
