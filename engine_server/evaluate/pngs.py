@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..channels import model_array
 from .errors import DataError
@@ -19,16 +19,16 @@ def size_of(path: Path) -> tuple[int, int]:
     """(width, height) from the file's header. Raises DataError where it is no image."""
     try:
         with Image.open(path) as image:
-            return image.size
+            return image.size[::-1] if _orientation(image) > 4 else image.size
     except _BROKEN as error:
         raise DataError(_not_there(path) or f"{path} is not a readable image ({error}); expected a PNG file.") from error
 
 
 def read(path: Path) -> np.ndarray:
-    """The picture as stored, H x W x 3 float32 in 0..1: grey repeated, alpha dropped. Raises DataError."""
+    """The picture as stored but upright, H x W x 3 float32 in 0..1: grey repeated, alpha dropped. Raises DataError."""
     try:
         with Image.open(path) as image:
-            return model_array(_values(path, image))
+            return model_array(_upright(_values(path, image), _orientation(image)))
     except _BROKEN as error:
         fault = f"{path} cannot be read ({error}); expected a PNG of 8 or 16 bits, or a JPEG."
         raise DataError(_not_there(path) or fault) from error
@@ -53,6 +53,19 @@ def _values(path: Path, image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         return np.asarray(image, np.uint16)
     return np.asarray(image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGBA"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8, as EXIF counts; what phones and cameras write into photos that every viewer then turns."""
+    found = image.getexif().get(ExifTags.Base.Orientation, 1) if image.format in ("JPEG", "MPO") else 1
+    return found if found in range(1, 9) else 1
+
+
+def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """As viewers show it: from 5 on rows are columns; then turned by half, mirrored, or both."""
+    values = values.swapaxes(0, 1) if orientation > 4 else values
+    flips = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ())
+    return np.flip(values, flips)
 
 
 def _plane(path: Path, raw: str) -> np.ndarray:

@@ -3,8 +3,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
+from engine_server.evaluate.pngs import read_bytes, size_of
 from engine_server.train.bundle import mean_maps
 from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.generate_materials import MaterialError, load_material
@@ -41,6 +42,17 @@ def test_eight_bits_are_what_the_file_holds(tmp_path):
     stored = load_material(tmp_path / "one")
     assert np.array_equal(stored.colour, colours)
     assert np.array_equal(stored.roughness, np.asarray(Image.fromarray(colours).convert("L")))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_read_as_viewers_show_them(tmp_path, orientation):
+    pixels = np.kron(np.random.default_rng(0).integers(0, 2, (2, 3, 1), np.uint8), np.full((8, 8, 3), 255, np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg", exif=exif, quality=100)
+    expected = ImageOps.exif_transpose(Image.open(tmp_path / "photo.jpg"))
+    assert size_of(tmp_path / "photo.jpg") == expected.size
+    assert np.array_equal(read_bytes(tmp_path / "photo.jpg"), np.asarray(expected))
 
 
 def test_a_broken_picture_gets_a_sentence(tmp_path):
