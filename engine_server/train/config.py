@@ -113,7 +113,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     Raises `ConfigError` with the offending key, or with the line of the TOML error.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"The training configuration {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:

@@ -210,3 +210,8 @@ def test_an_option_at_its_default_passes_in_every_stage(tmp_path):
     for stage in ("vae", "base", "estimate", "unison", "team"):
         (tmp_path / "c.toml").write_text(f"stage = '{stage}'\n{text}[[data]]\nfolder = 'x'\nmirror = false\ngiven = []")
         assert load_config(tmp_path / "c.toml").stage == stage
+
+
+def test_a_file_with_the_mark_that_windows_editors_write_is_read(tmp_path):
+    (tmp_path / "c.toml").write_text("stage = 'vae'\noutput = 'x'\n[[data]]\nfolder = 'x'\n", encoding="utf-8-sig")
+    assert load_config(tmp_path / "c.toml").stage == "vae"
