@@ -88,12 +88,32 @@ def _folders(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[tup
 
 
 def left_out(folder: Path) -> list[str]:
-    """A note on pictures of photos and maps that are not called .png and so not read, if there are such."""
+    """Notes on pictures that are not read: not called .png, or not like a photo or map; maps without photos, photos without maps."""
     words = {*PHOTOS, *MAPS, "noisy"}
     found = [e for _, entries in _folders(folder) for e in entries if e.stem in words and e.suffix != ".png" and e.is_file()]
     others = [e for e in found if e.suffix.lower() in OTHER_SUFFIXES and not e.with_suffix(".png").exists()]
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    return [f"only .png is read: {others[0].relative_to(folder)}{more} left out"] if others else []
+    notes = [f"only .png is read: {others[0].relative_to(folder)}{more} left out"] if others else []
+    return notes + _misnamed(folder, words) + _lonely(folder)
+
+
+def _misnamed(folder: Path, words: set[str]) -> list[str]:
+    beside = [entries for _, entries in _folders(folder) if any(e.stem in PHOTOS and e.suffix == ".png" for e in entries)]
+    stems = {e.stem for entries in beside for e in entries if e.suffix.lower() in OTHER_SUFFIXES and e.is_file()} - words
+    return [f"called neither like a photo nor like a map: {_first(sorted(stems))} left out"] if stems else []
+
+
+def _lonely(folder: Path) -> list[str]:
+    found = [_sample(folder, place) for place, _ in _folders(folder)]
+    kinds = {
+        "photos without true maps": [sample.name for sample in found if sample.photos and not sample.maps],
+        "maps without a photo": [sample.name for sample in found if sample.maps and not sample.photos],
+    }
+    return [f"{title}: {_first(names)} left out" for title, names in kinds.items() if names]
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def visible(folder: Path) -> list[Path]:

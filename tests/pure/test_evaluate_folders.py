@@ -133,6 +133,21 @@ def test_what_is_not_read_is_said(write, tmp_path, capsys):
     assert "note: only .png is read: stone/albedo.jpg and 1 more left out" in capsys.readouterr().out
 
 
+def test_pictures_by_other_names_and_half_samples_are_said(write, tmp_path):
+    for name in ("stone", "wood", "sky", "maps"):
+        write.sample(tmp_path / name)
+    (tmp_path / "stone" / "albedo.png").rename(tmp_path / "stone" / "basecolor.png")
+    for name in ("albedo", "roughness", "metalness", "normals"):
+        (tmp_path / "sky" / f"{name}.png").unlink()
+    (tmp_path / "maps" / "flash.png").unlink()
+    assert [sample.name for sample in find_samples(tmp_path)] == ["stone", "wood"]
+    assert left_out(tmp_path) == [
+        "called neither like a photo nor like a map: basecolor left out",
+        "photos without true maps: sky left out",
+        "maps without a photo: maps left out",
+    ]
+
+
 # What is refused
 
 
