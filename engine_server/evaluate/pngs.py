@@ -24,6 +24,15 @@ def size_of(path: Path) -> tuple[int, int]:
         raise DataError(_not_there(path) or f"{path} is not a readable image ({error}); expected a PNG file.") from error
 
 
+def check(path: Path) -> None:
+    """Raise DataError for a PNG that is not whole, which its header does not tell."""
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except _BROKEN as error:
+        raise DataError(f"{path} is not a whole PNG ({error}); copy it again, or leave it out.") from error
+
+
 def read(path: Path) -> np.ndarray:
     """The picture as stored but upright, H x W x 3 float32 in 0..1: grey repeated, alpha dropped. Raises DataError."""
     try:

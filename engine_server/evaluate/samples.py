@@ -64,7 +64,7 @@ def find_samples(folder: Path) -> list[Sample]:
     if not usable:
         raise DataError(_nothing(folder, samples))
     for sample in usable:
-        _check_sizes(sample)
+        _check_files(sample)
     return usable
 
 
@@ -142,8 +142,11 @@ def _nothing(folder: Path, without_maps: list[Sample]) -> str:
     return f"{folder} holds no sample; {EXPECTED}."
 
 
-def _check_sizes(sample: Sample) -> None:
-    """A true map of another size cannot be compared pixel by pixel, and a guess which way to crop would be wrong."""
+def _check_files(sample: Sample) -> None:
+    """A true map of another size cannot be compared pixel by pixel, and a guess which way to crop would be wrong.
+
+    A file that is cut short would end a long evaluation when its turn comes.
+    """
     files = (*sample.photos.values(), *sample.maps.values(), *([sample.noisy] if sample.noisy else []))
     sizes = {path: pngs.size_of(path) for path in files}
     (first, expected), *others = sizes.items()
@@ -153,6 +156,8 @@ def _check_sizes(sample: Sample) -> None:
                 f"The sizes of sample {sample.name} do not fit: {path.name} is {size[0]} x {size[1]} pixels, "
                 f"{first.name} is {expected[0]} x {expected[1]}; expected one size for all its pictures."
             )
+    for path in files:
+        pngs.check(path)
 
 
 def case_keys(samples: list[Sample]) -> list[tuple[Sample, str]]:

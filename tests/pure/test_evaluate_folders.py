@@ -151,6 +151,16 @@ def test_pictures_by_other_names_and_half_samples_are_said(write, tmp_path):
 # What is refused
 
 
+def test_a_file_that_is_cut_short_is_named_before_anything_runs(write, tmp_path):
+    write.sample(tmp_path / "stone")
+    path = tmp_path / "stone" / "roughness.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 16), np.uint8)).save(path)
+    find_samples(tmp_path)
+    path.write_bytes(path.read_bytes()[:150])
+    with pytest.raises(DataError, match="roughness.png is not a whole PNG"):
+        find_samples(tmp_path)
+
+
 def _missing(write, tmp_path):
     return tmp_path / "nowhere"
 
