@@ -9,6 +9,7 @@ al., "RePaint", arXiv 2201.09865). Works with any team, trained for it or not, a
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,14 +40,15 @@ class Keep:
     """What stays of the wanted rows.
 
     clean: W x I x C x h x w latents; anew: W x 1 x 1 x h x w, 1 where a cell is made anew, 0 where `clean` stays; noise: as
-    `clean`, what the known cells are noised with. Each step is taken `repeats` times, with `generator` for the noise in between.
+    `clean`, what the known cells are noised with. Each step is taken `repeats` times; the noise in between is from `generators`, W * I
+    of them, the images of each row together, so that it is the same for a row whatever is made beside it.
     """
 
     clean: Tensor
     anew: Tensor
     noise: Tensor
     repeats: int = 1
-    generator: torch.Generator | None = None
+    generators: Sequence[torch.Generator] = ()
 
     def within(self, latents: Tensor, scheduler: Any, index: int) -> Tensor:
         """The latents that step `index` begins with, with the known cells in them."""
@@ -65,7 +67,8 @@ class Keep:
         (after, after_noise), (before, before_noise) = level(scheduler, index + 1), level(scheduler, index)
         ratio = before / after
         missing = max(before_noise**2 - (ratio * after_noise) ** 2, 0.0) ** 0.5
-        fresh = torch.randn(latents.shape, generator=self.generator).to(latents)
+        rows = [torch.randn(latents.shape[2:], generator=generator) for generator in self.generators]
+        fresh = torch.stack(rows).view(latents.shape).to(latents)
         return self.within(ratio * latents + missing * fresh, scheduler, index)
 
 

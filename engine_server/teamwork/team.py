@@ -190,7 +190,7 @@ class Team:
         clean = self._encode(self._names(order, ".in"), given, settings)
         cast = Cast(tuple(self.teammates[i].endswith(".in") for i in order))
         conditions = directed.conditions(len(order), *(n * self.base.factor for n in start.shape[-2:]))
-        generators = [seeded(f"{name}, step", settings.seed + i) for name in self._names(order, ".out") for i in range(len(given))]
+        generators = self._generators(self._names(order, ".out"), "step", len(given), settings)
         base, on_step = directed.around(self._tiled(settings.periodic), len(order)), settings.on_step
         report = on_step and (lambda done, total, preview: on_step(done, total, lambda: to_pictures(preview())[0]))
         with self.roster.working(order):
@@ -208,8 +208,13 @@ class Team:
                 clean[row] = self._encode([name], [known], settings)[0].to(start)
         anew = cells(pad(torch.from_numpy(mask)[None, None], self.base.multiple)[0, 0], self.base.factor)
         rows = [anew if name in known else torch.ones_like(anew) for name in names]
-        generator = seeded("again", settings.seed)
-        return Keep(clean, torch.stack(rows)[:, None, None].to(start), start, asked.repeats, generator)
+        again = self._generators(names, "again", start.shape[1], settings)
+        return Keep(clean, torch.stack(rows)[:, None, None].to(start), start, asked.repeats, again)
+
+    @staticmethod
+    def _generators(names: list[str], use: str, images: int, settings: Settings) -> list[torch.Generator]:
+        """One for each row, the images of a channel together; what each draws depends on its channel, its image's seed and the use."""
+        return [seeded(f"{name}, {use}", settings.seed + i) for name in names for i in range(images)]
 
     def _tiled(self, periodic: bool) -> Tiled:
         from ..diffusion.tiling import Tiled

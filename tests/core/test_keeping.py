@@ -12,6 +12,8 @@ from engine_server.diffusion.keeping import Keep, cells, level
 from engine_server.teamwork import RequestError, load_team
 from engine_server.teamwork.asked import Inpaint
 
+from .tiny import tiny_adapter
+
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 SCHEDULERS = {
     "flow": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
@@ -70,7 +72,7 @@ def test_going_back_gives_the_noise_that_the_step_began_with(name):
     scheduler = SCHEDULERS[name]
     scheduler.set_timesteps(6)
     shape = (1, 1, 4, 96, 96)
-    keep = keep_of(shape, generator=torch.Generator().manual_seed(1))
+    keep = keep_of(shape, generators=[torch.Generator().manual_seed(1)])
     picture, noise = torch.full(shape, 0.5), torch.randn(shape, generator=torch.Generator().manual_seed(2))
     share, amount = level(scheduler, 4)
     before = level(scheduler, 3)
@@ -111,6 +113,19 @@ def test_new_cells_heed_the_known_ones_and_repeats_are_steps(team):
     assert counted[:10] == [(i, 10) for i in range(1, 11)], "the first of four steps begins with nothing but noise"
     again = team.run({}, ["albedo"], steps=4, inpaint=known)["albedo"]
     assert np.array_equal(again, made[1]), "the seed decides"
+
+
+def test_repeats_are_the_same_for_a_seed_whatever_is_made_beside(team, sd3, tmp_path):
+    mask = np.zeros((16, 16), np.float32)
+    mask[4:12, 4:12] = 1
+    known = Inpaint({"albedo": np.full((16, 16, 3), 0.5, np.float32)}, mask, repeats=3)
+    batch = team.run([{}, {}], ["albedo"], steps=3, seed=5, inpaint=known)
+    for index, made in enumerate(batch):
+        alone = team.run({}, ["albedo"], steps=3, seed=5 + index, inpaint=known)["albedo"]
+        np.testing.assert_allclose(made["albedo"], alone, atol=2e-5)
+    untrained = load_team(sd3, tiny_adapter(sd3, tmp_path / "zero.safetensors", scale=0.0))
+    alone, beside = (untrained.run({}, wanted, steps=3, inpaint=known)["albedo"] for wanted in (["albedo"], ["normals", "albedo"]))
+    np.testing.assert_allclose(beside, alone, atol=2e-5)
 
 
 def test_a_channel_of_which_nothing_is_known_is_made_as_a_whole(team):
