@@ -76,12 +76,12 @@ def need_of(team: Team) -> Need | None:
     network, vae = _facts()["network"].get(team.base.family), _facts()["vae"].get(type(team.base.vae).__name__)
     if network is None or vae is None:
         return None
-    share = team.base.dtype.itemsize / MEASURED_BYTES
+    share, vae_share = (dtype.itemsize / MEASURED_BYTES for dtype in (team.base.dtype, team.base.vae.dtype))
     per_token = network["per_width"] * _width(team.base.network.config) * share
     return Need(
-        fixed=(network["fixed"] + vae["fixed"]) * share,
+        fixed=network["fixed"] * share + vae["fixed"] * vae_share,
         network=per_token / (team.base.factor * _patch(team)) ** 2,
-        vae=vae["per_width"] * _vae_width(team.base.vae.config) * share,
+        vae=vae["per_width"] * _vae_width(team.base.vae.config) * vae_share,
         at_once=AT_ONCE,
         tile=(team.native_size or 0) ** 2,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from .base import Base, Prompt, Prompts, per_row
 
@@ -46,6 +47,11 @@ class SDXL(SD2):
     """The same network with a pooled prompt and the picture's size as further conditions."""
 
     family = "SDXL"
+
+    def __init__(self, network: nn.Module, vae: nn.Module, *rest: Any, **place: Any) -> None:
+        """As diffusers' pipeline: the VAE that overflows in float16, as the released one does, works in float32 instead."""
+        overflows = vae.dtype == torch.float16 and vae.config.get("force_upcast")
+        super().__init__(network, vae.float() if overflows else vae, *rest, **place)
 
     def conditions(
         self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None

@@ -132,6 +132,22 @@ def test_each_precision_on_each_base(family, dtype, photo, tmp_path):
     assert np.abs(made - exact).mean() < 0.05
 
 
+def test_the_vae_of_sdxl_does_not_overflow_in_float16(photo, tmp_path):
+    """As the released one would; its configuration says so, as that of a mended one says the opposite."""
+    folder = tiny_base("SDXL", tmp_path)
+    adapter = tiny_adapter(folder, tmp_path / "a.safetensors", profile="SDXL")
+    vae = diffusers.AutoencoderKL.from_pretrained(folder / "vae")
+    for parameter in vae.decoder.conv_in.parameters():
+        parameter.data *= 3e5
+    vae.save_pretrained(folder / "vae")
+    exact = load_team(folder, adapter).run({"image": photo}, ["albedo"], steps=2)["albedo"]
+    team = load_team(folder, adapter, dtype="float16")
+    np.testing.assert_allclose(team.run({"image": photo}, ["albedo"], steps=2)["albedo"], exact, atol=0.02)
+    vae.register_to_config(force_upcast=False)
+    vae.save_pretrained(folder / "vae")
+    assert load_team(folder, adapter, dtype="float16").base.vae.dtype == team.base.network.dtype == torch.float16
+
+
 def test_a_layer_of_another_precision_than_its_adapter():
     """Some layers of a base stay in float32 whatever its precision."""
     network = torch.nn.Sequential(torch.nn.Linear(8, 8))
