@@ -151,8 +151,8 @@ class Base:
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
         """A fresh scheduler with its timesteps set for `steps` steps on latents of this shape."""
-        scheduler = copy.deepcopy(self.template)
-        scheduler.set_timesteps(steps, device=self.device)
+        scheduler, mu = copy.deepcopy(self.template), self.mu(latents, steps)
+        scheduler.set_timesteps(steps, device=self.device, **({} if mu is None else {"mu": mu}))
         return scheduler
 
     def mu(self, latents: Tensor, steps: int) -> float | None:

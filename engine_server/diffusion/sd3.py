@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .base import Base, Prompt, Prompts, per_row
+from .flux import linear_shift
 
 
 class SD3(Base):
@@ -26,6 +27,12 @@ class SD3(Base):
     def largest(self) -> int:
         """The grid of position embeddings ends here."""
         return self.network.config.pos_embed_max_size * self.patch
+
+    def mu(self, latents: torch.Tensor, steps: int) -> float | None:
+        """The shift for the number of image tokens, for a scheduler that takes one; the released ones have a fixed shift."""
+        if not self.template.config.get("use_dynamic_shifting"):
+            return None
+        return linear_shift(latents.shape[-2] * latents.shape[-1] // self.patch**2, self.template.config)
 
     def conditions(
         self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None

@@ -124,7 +124,10 @@ PIPELINES = {
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_loop_samples_as_the_pipeline_of_diffusers(name, tmp_path):
     """SDXL, FLUX and FLUX.2 differ on purpose (time ids, shift), as the released teams want it; see the tests below."""
-    folder = tiny_base(name, tmp_path)
+    assert_samples_as_the_pipeline(name, tiny_base(name, tmp_path))
+
+
+def assert_samples_as_the_pipeline(name, folder):
     noise = np.random.default_rng(1).standard_normal((4, 12, 16), np.float32)
     pipeline, prompt = PIPELINES[name](load_base(folder))
     pipeline.set_progress_bar_config(disable=True)
@@ -133,6 +136,14 @@ def test_the_loop_samples_as_the_pipeline_of_diffusers(name, tmp_path):
         height=24, width=32, output_type="np",
     ).images[0]  # fmt: skip
     np.testing.assert_allclose(bare(folder, noise, 24, 32, 4), expected, atol=2e-5)
+
+
+def test_an_sd3_whose_schedule_shifts_with_the_size_samples_as_its_pipeline(tmp_path, photo):
+    folder = tiny_base("SD3", tmp_path)
+    diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True).save_pretrained(folder / "scheduler")
+    assert_samples_as_the_pipeline("SD3", folder)
+    team = load_team(folder, tiny_adapter(folder, tmp_path / "a.safetensors"))
+    assert np.isfinite(team.run({"image": photo}, ["albedo"], steps=2, solver="euler")["albedo"]).all()
 
 
 @pytest.mark.filterwarnings("error")  # a division by zero, for one
