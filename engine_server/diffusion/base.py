@@ -109,6 +109,11 @@ class Base:
         return self.vae.config.latent_channels
 
     @property
+    def taken(self) -> int:
+        """Channels of the latents that the network takes."""
+        return self.network.config.in_channels
+
+    @property
     def largest(self) -> int | None:
         """Longest latent side that the network takes in one piece; None where there is no limit."""
         return None

@@ -52,6 +52,11 @@ class Flux(Base):
     axes = 3
     """Numbers in a token's position id."""
 
+    @property
+    def taken(self) -> int:
+        """Of a packed patch each cell has its share."""
+        return self.network.config.in_channels // self.patch**2
+
     def schedule(self, steps: int, latents: Tensor) -> Any:
         """Sigmas from 1 to 1/n, shifted."""
         scheduler = copy.deepcopy(self.template)

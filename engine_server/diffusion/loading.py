@@ -149,6 +149,15 @@ def _recognised(source: Source) -> tuple[str, type[Base], type]:
         raise TeamError(f"The base {source.place} cannot be loaded: {first_line(error)}") from error
 
 
+def _check_channels(base: Base) -> None:
+    """Raise `TeamError` for a network that is given more beside the noise, as those for inpainting or depth are."""
+    if base.taken != base.channels:
+        raise TeamError(
+            f"The network of {base.name} takes latents of {base.taken} channels, and its VAE makes {base.channels}: it was made "
+            "for inpainting or the like, and a team needs the base that makes pictures from text alone."
+        )
+
+
 def _assembled(source: Source, recognised: tuple[str, type[Base], type], device: str, sparing: bool) -> Base:
     subfolder, kind, network_class = recognised
     facts = facts_of(source.place, source.revision)
@@ -159,6 +168,7 @@ def _assembled(source: Source, recognised: tuple[str, type[Base], type], device:
     parts = (network, vae) if sparing else (network.to(device), vae.to(device))
     place = {"device": device if sparing else None, "dtype": source.dtype if quantized else None}
     base = kind(*parts, source.load_scheduler(), prompt, source.place, **place)
+    _check_channels(base)
     words = Path(source.place) / WORDS
     base.encode_prompts = read_words(words, prompt.to("cpu", torch.float32)) if words.is_file() else encoders
     base.take(facts)

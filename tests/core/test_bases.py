@@ -10,7 +10,7 @@ from engine_server.diffusion.flux import pack, positions, unpack
 from engine_server.diffusion.flux2 import empirical_shift
 from engine_server.diffusion.loading import load_base
 from engine_server.diffusion.sampling import Cast, sample
-from engine_server.teamwork import load_team
+from engine_server.teamwork import TeamError, load_team
 from engine_server.teamwork.checkpoint import save_checkpoint
 from engine_server.teamwork.inject import adapters
 
@@ -202,6 +202,19 @@ def test_flux_shift_comes_from_the_channel_count(tmp_path):
     sigmas = torch.linspace(1, 0.25, 4)
     expected = np.e**mu / (np.e**mu + (1 / sigmas - 1))
     torch.testing.assert_close(small[:4], expected.float())
+
+
+@pytest.mark.parametrize(("family", "kind"), [("SD2", diffusers.UNet2DConditionModel), ("FLUX", diffusers.FluxTransformer2DModel)])
+def test_a_base_that_is_given_more_beside_the_noise_is_one_sentence(family, kind, tmp_path):
+    """Such as those for inpainting, of the same class: they failed in their first layer."""
+    folder = tiny_base(family, tmp_path)
+    place = folder / ("unet" if family == "SD2" else "transformer")
+    config = kind.load_config(place)
+    more = {"in_channels": 2 * config["in_channels"], "out_channels": config["in_channels"] if family == "FLUX" else 4}
+    kind.from_config(config | more).save_pretrained(place)
+    with pytest.raises(TeamError, match="takes latents of 8 channels, and its VAE makes 4: .* a team needs the base") as caught:
+        load_base(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_sdxl_time_ids_are_height_first_and_times_the_factor(tmp_path):
