@@ -19,6 +19,12 @@ class SD2(Base):
 
     family = "SD2"
     blocks = ("BasicTransformerBlock", "ResnetBlock2D")
+    outdated: Mapping[str, Any] = {"steps_offset": 1, "clip_sample": False}
+    """What old schedulers' files say otherwise, or leave out, and diffusers' pipeline for this base puts right."""
+
+    def __init__(self, network: nn.Module, vae: nn.Module, scheduler: Any, *rest: Any, **place: Any) -> None:
+        scheduler.register_to_config(**{name: value for name, value in self.outdated.items() if name in scheduler.config})
+        super().__init__(network, vae, scheduler, *rest, **place)
 
     @property
     def patch(self) -> int:
@@ -47,6 +53,7 @@ class SDXL(SD2):
     """The same network with a pooled prompt and the picture's size as further conditions."""
 
     family = "SDXL"
+    outdated: Mapping[str, Any] = {}
 
     def __init__(self, network: nn.Module, vae: nn.Module, *rest: Any, **place: Any) -> None:
         """As diffusers' pipeline: the VAE that overflows in float16, as the released one does, works in float32 instead."""

@@ -127,6 +127,15 @@ def test_the_loop_samples_as_the_pipeline_of_diffusers(name, tmp_path):
     assert_samples_as_the_pipeline(name, tiny_base(name, tmp_path))
 
 
+@pytest.mark.parametrize("kind", [diffusers.DDIMScheduler, diffusers.PNDMScheduler])
+@pytest.mark.filterwarnings("ignore")  # diffusers says that it puts them right
+def test_outdated_schedulers_are_put_right_as_the_pipeline_does(kind, tmp_path):
+    """Clipped to -1..1, as their defaults have it, latents make pale pictures."""
+    folder = tiny_base("SD2", tmp_path)
+    kind(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012).save_pretrained(folder / "scheduler")
+    assert_samples_as_the_pipeline("SD2", folder)
+
+
 def assert_samples_as_the_pipeline(name, folder):
     noise = np.random.default_rng(1).standard_normal((4, 12, 16), np.float32)
     pipeline, prompt = PIPELINES[name](load_base(folder))
