@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""FLUX.2-klein: as FLUX.1 on packed 2 x 2 latent patches, with four position axes and neither pooled prompt nor guidance."""
+"""FLUX.2: as FLUX.1 on packed 2 x 2 latent patches, with four position axes and no pooled prompt; klein takes no guidance, dev does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from .base import Prompt, Prompts, per_row
 from .flux import Flux
 
+GUIDANCE = 4.0
 LONG = 4300
 """Sequences longer than this take the shift of many steps, however few are taken."""
 
@@ -47,12 +48,17 @@ class Flux2(Flux):
         prompts = prompts or [self.prompt]
         ids = torch.zeros(prompts[0].prompt_embeds.shape[1], self.axes, device=self.device)
         ids[:, 3] = torch.arange(len(ids))
-        return {"encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows), "txt_ids": ids}
+        told = self.guidance if guidance is None else guidance
+        return {
+            "encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows),
+            "txt_ids": ids,
+            "guidance": None if self.guidance is None else torch.full((rows,), told, device=self.device),
+        }
 
     @property
-    def guidance(self) -> None:
-        """Neither klein takes it as an input."""
-        return None
+    def guidance(self) -> float | None:
+        """The usual guidance of FLUX.2-dev; neither klein takes it as an input."""
+        return GUIDANCE if self.network.config.guidance_embeds else None
 
     def take(self, facts: Mapping[str, Any]) -> None:
         """The distilled klein takes no guidance at all."""

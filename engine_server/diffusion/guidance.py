@@ -26,7 +26,7 @@ class Wording:
     """What a run was told in words: a prompt for all images or one for each, what to keep away from, and how strongly.
 
     `guidance` is the scale of classifier-free guidance (Ho and Salimans, arXiv 2207.12598), 1 being none, or, for a base
-    whose network takes guidance as an input, that number. None is the base's default: 1, or 3.5 for FLUX.1-dev; a base of
+    whose network takes guidance as an input, that number. None is the base's default: 1, 3.5 for FLUX.1-dev or 4 for FLUX.2-dev; a base of
     words (see `Words`) says its own, for where there is a prompt.
     """
 

@@ -115,7 +115,7 @@ class Team:
 
         `prompt` is for all teammates of an image; bases with text encoders load them when there is one. `guidance` is the
         scale of classifier-free guidance, 1 being none (the default), away from `negative_prompt` or no prompt; it doubles
-        the rows. FLUX.1-dev takes it as an input of its network instead (3.5 by default), and no negative prompt.
+        the rows. FLUX.1-dev (3.5 by default) and FLUX.2-dev (4) take it as an input of their network instead, and no negative prompt.
 
         `periodic`: opposite borders of the given pictures meet, and those of the answers shall; sides are multiples of
         `base.multiple`. The network then sees each picture in at least four pieces.

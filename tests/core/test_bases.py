@@ -179,6 +179,23 @@ def test_flux2_samples_as_its_pipeline_where_tokens_are_as_many_as_channels(tmp_
     assert torch.equal(*sigmas)
 
 
+def test_flux2_dev_is_told_guidance_as_by_its_pipeline(tmp_path):
+    folder, kind = tiny_base("FLUX2", tmp_path), diffusers.Flux2Transformer2DModel
+    torch.manual_seed(0)
+    kind.from_config(kind.load_config(folder / "transformer") | {"guidance_embeds": True}).save_pretrained(folder / "transformer")
+    base, noise = load_base(folder), np.random.default_rng(1).standard_normal((4, 4, 4), np.float32)
+    pipeline = diffusers.Flux2Pipeline(base.template, base.vae, None, None, base.network)
+    pipeline.set_progress_bar_config(disable=True)
+    team = load_team(folder, tiny_adapter(folder, tmp_path / "a.safetensors", scale=0.0, profile="FLUX2"))
+    for guidance in (None, 9.0):
+        expected = pipeline(
+            prompt_embeds=base.prompt.prompt_embeds, latents=pipeline._patchify_latents(torch.from_numpy(noise)[None]),
+            num_inference_steps=4, height=8, width=8, output_type="np", **({"guidance_scale": guidance} if guidance else {}),
+        ).images[0]  # fmt: skip
+        told = {"steps": 4, "noise": {"albedo": noise}, "width": 8, "height": 8, "guidance": guidance}
+        np.testing.assert_allclose(team.run({}, ["albedo"], **told)["albedo"], expected, atol=2e-5)
+
+
 def test_flux2_leaves_out_the_batch_statistics(tmp_path):
     base, pixels = load_base(tiny_base("FLUX2", tmp_path)), torch.rand(1, 3, 8, 8) * 2 - 1
     before = base.encode(pixels)
