@@ -17,6 +17,8 @@ from .keeping import Keep
 from .solvers import scheduler_for
 
 Tensor = torch.Tensor
+KEEP_NOISE = ("dpmsolver", "sde-dpmsolver", "deis", "noise_prediction")
+"""Of schedulers that keep what they made of the network's answers (DPM++ and its like): where that is noise, not clean latents."""
 OnStep = Callable[[int, int, Callable[[], Tensor]], None]
 """Called after each step with (steps done, steps in all, preview); preview() decodes the current guess of the first wanted
 row of the first image: 1 x 3 x H x W."""
@@ -98,8 +100,9 @@ def clean_guess(scheduler: Any, step: Any, prediction: Tensor, index: int) -> Te
     nothing of them, what the step left."""
     if getattr(step, "pred_original_sample", None) is not None:
         return step.pred_original_sample
-    if hasattr(scheduler, "model_outputs"):  # what DPM++ keeps are clean latents
-        return scheduler.model_outputs[-1]
+    if hasattr(scheduler, "model_outputs"):
+        kept = scheduler.config.get("algorithm_type", "") not in KEEP_NOISE and scheduler.config.get("predict_x0", True)
+        return scheduler.model_outputs[-1] if kept else step.prev_sample
     if getattr(scheduler, "sigmas", None) is None:
         return step.prev_sample
     sigma = scheduler.sigmas[min(index + 1, len(scheduler.sigmas) - 1)]

@@ -82,6 +82,22 @@ def test_other_schedulers_show_their_steps_and_repeat_for_a_seed(kind, own, tmp_
     assert np.allclose(batch[1]["albedo"], run(seed=1, images={"image": 1 - photo})["albedo"], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        (diffusers.DEISMultistepScheduler, {}),
+        (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}),
+        (diffusers.UniPCMultistepScheduler, {"predict_x0": False}),
+        (diffusers.UniPCMultistepScheduler, {}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # diffusers would rather not have "dpmsolver" any more
+def test_the_last_preview_is_the_picture_whatever_a_scheduler_keeps(kind, own, tmp_path, photo):
+    team, seen = team_with(kind(**{k: v for k, v in SETTINGS.items() if k != "steps_offset"}, **own), tmp_path), []
+    made = team.run({"image": photo}, ["albedo"], steps=6, on_step=lambda done, total, preview: seen.append(preview()))
+    np.testing.assert_allclose(seen[-1][: photo.shape[0], : photo.shape[1]], made["albedo"], atol=0.05)
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_on_diffusion(solver, tmp_path):
     base = load_base(tiny_base("SD2", tmp_path))
