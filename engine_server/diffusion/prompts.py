@@ -69,8 +69,8 @@ class TextEncoders:
     def _encoded(self, texts: Sequence[str]) -> dict[str, Prompt]:
         from diffusers import DiffusionPipeline
 
-        named = facts_of(self.source, self.revision)
-        others = {name: None for name, entry in named.items() if isinstance(entry, list) and not name.startswith(TEXT_PARTS)}
+        parts = {name: entry for name, entry in facts_of(self.source, self.revision).items() if isinstance(entry, list)}
+        others = {name: None for name, entry in parts.items() if not (any(entry) and name.startswith(TEXT_PARTS))}
         options = {"dtype": self.dtype, "revision": self.revision, "use_safetensors": True}
         try:
             pipeline = DiffusionPipeline.from_pretrained(str(self.source), **others, **options).to(self.device)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -51,6 +52,11 @@ class SD3(Base):
 
     @staticmethod
     def prompt_from(pipeline: Any, text: str) -> Prompt:
-        """A prompt from diffusers' pipeline."""
+        """A prompt from diffusers' pipeline, which without its third encoder asks the network how wide the zeros are in place of that."""
+        if pipeline.text_encoder_3 is None and pipeline.transformer is None:
+            from diffusers import SD3Transformer2DModel
+
+            config = SD3Transformer2DModel.load_config(pipeline.config["_name_or_path"], subfolder="transformer")
+            pipeline.transformer = SimpleNamespace(config=SimpleNamespace(**config))
         embeds, _, pooled, _ = pipeline.encode_prompt(text, None, None, do_classifier_free_guidance=False)
         return Prompt(embeds, pooled)

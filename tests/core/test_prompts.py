@@ -111,6 +111,20 @@ def test_branches_and_images_do_not_leak_into_each_other(family, profile, folder
             torch.testing.assert_close(together[:, branch, index], predicted.pop(), atol=2e-5, rtol=1e-4)
 
 
+def test_an_sd3_that_was_saved_without_its_largest_encoder_answers_as_its_pipeline(noise, tmp_path):
+    folder = tiny_pipeline("SD3", tmp_path)
+    spared = {"text_encoder_3": None, "tokenizer_3": None}
+    diffusers.DiffusionPipeline.from_pretrained(folder, **spared).save_pretrained(folder)
+    team = load_team(folder, tiny_adapter(folder, tmp_path / "a.safetensors", 0.0))
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, **spared)
+    pipeline.set_progress_bar_config(disable=True)
+    expected = pipeline(
+        prompt=TEXT, guidance_scale=1.0, latents=torch.from_numpy(noise)[None],
+        num_inference_steps=STEPS, height=8, width=8, output_type="np",
+    ).images[0]  # fmt: skip
+    np.testing.assert_allclose(answer(team, noise, prompt=TEXT), expected, atol=3e-5)
+
+
 def test_guidance_of_flux_is_an_input_of_its_network(folders, noise):
     team = folders("FLUX")
     usual, same, more = (answer(team, noise, prompt=TEXT, guidance=g) for g in (None, 3.5, 9.0))
