@@ -27,11 +27,19 @@ DIFFUSION = {
 SOLVERS = tuple(DIFFUSION)
 
 
+def flow_shift(scheduler: Any) -> float | None:
+    """The fixed shift of a scheduler of flow matching; None of any other scheduler."""
+    config = scheduler.config
+    if type(scheduler).__name__.startswith("FlowMatch") or config.get("prediction_type") == "flow_prediction":
+        return config.get("flow_shift", config.get("shift", 1.0))
+    return None
+
+
 def scheduler_for(base: Base, solver: str | None, steps: int, latents: Tensor) -> Any:
     """A fresh scheduler with its timesteps set for latents of this shape; `solver` is one of `SOLVERS`, or None."""
     if solver is None:
         return base.schedule(steps, latents)
-    if isinstance(base.template, diffusers.FlowMatchEulerDiscreteScheduler):
+    if flow_shift(base.template) is not None:
         return _flow(base, solver, steps, latents)
     scheduler = DIFFUSION[solver].from_config(base.template.config, timestep_spacing="trailing")
     scheduler.set_timesteps(steps, device=base.device)
@@ -42,6 +50,8 @@ def _flow(base: Base, solver: str, steps: int, latents: Tensor) -> Any:
     """The base's own shift of even sigmas from 1 to 1/n. Neither Heun nor DPM++ can be told a shift by `mu`, so they get
     their sigmas from the Euler scheduler, which can."""
     euler = copy.deepcopy(base.template)
+    if not isinstance(euler, diffusers.FlowMatchEulerDiscreteScheduler):
+        euler = diffusers.FlowMatchEulerDiscreteScheduler(euler.config.num_train_timesteps, shift=flow_shift(euler))
     euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=base.mu(latents, steps), device=base.device)
     if solver == "euler":
         return euler

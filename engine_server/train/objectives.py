@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 
 from ..diffusion.base import Base
+from ..diffusion.solvers import flow_shift
 from .errors import ConfigError
 from .flow import draw_sigmas, noised
 
@@ -110,10 +111,13 @@ class Diffusion:
 def objective_for(base: Base, weighting: str) -> Objective:
     """How a team on this base is trained; `weighting` as in `TeamOptions`. Raises `ConfigError` if the base knows no such
     weighting."""
-    config = base.template.config
-    if hasattr(base.template, "alphas_cumprod"):
+    config, shift = base.template.config, flow_shift(base.template)
+    if shift is None and hasattr(base.template, "alphas_cumprod"):
         if weighting != "auto":
             raise ConfigError(f"options.weighting {weighting!r} is for flow matching; {base.name} predicts noise or velocity.")
         return Diffusion(base.template.alphas_cumprod, config.prediction_type)
-    shift = 1.0 if config.get("use_dynamic_shifting") else config.get("shift", 1.0)
+    if shift is None:
+        kind = type(base.template).__name__
+        raise ConfigError(f"The scheduler of {base.name} is an unknown kind, {kind}: teams train on flow matching or diffusion.")
+    shift = 1.0 if config.get("use_dynamic_shifting") else shift
     return Flow(shift, weighting == "unit" or (weighting == "auto" and base.family in UNIT))

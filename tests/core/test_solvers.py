@@ -49,6 +49,25 @@ def test_on_flows(family, tmp_path):
     assert max(errors["heun"][0], errors["dpm++"][0]) < 0.75 * errors["euler"][0], errors
 
 
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        diffusers.FlowMatchHeunDiscreteScheduler(shift=3.0),
+        diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+    ],
+)
+def test_on_flows_that_came_with_another_scheduler(scheduler, tmp_path):
+    folder = tiny_base("SD3", tmp_path)
+    usual = [s.sigmas for s in (scheduler_for(load_base(folder), solver, 5, torch.zeros(1, 4, 4, 4)) for solver in SOLVERS)]
+    scheduler.save_pretrained(folder / "scheduler")
+    base = load_base(folder)
+    for solver, sigmas in zip(SOLVERS, usual, strict=True):
+        torch.testing.assert_close(scheduler_for(base, solver, 5, torch.zeros(1, 4, 4, 4)).sigmas, sigmas)
+    base.predict = exact_flow
+    start = torch.linspace(-2, 2, 64).view(1, 1, 4, 4, 4)
+    assert all(error(base, start, start * SPREAD, solver, 160) < 0.02 for solver in SOLVERS)
+
+
 SETTINGS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 
 

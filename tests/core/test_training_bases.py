@@ -143,6 +143,17 @@ def test_the_weight_of_x0_is_as_published(unit):
     torch.testing.assert_close(made, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_other_schedulers_of_flows_train_alike_and_unknown_ones_are_one_sentence(tmp_path):
+    base = load_base(tiny_base("SD3", tmp_path))
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+    for base.template in (diffusers.FlowMatchHeunDiscreteScheduler(shift=3.0), diffusers.UniPCMultistepScheduler(**flow)):
+        objective = objective_for(base, "auto")
+        assert isinstance(objective, Flow) and objective.shift == 3.0
+    base.template = diffusers.EDMEulerScheduler()
+    with pytest.raises(ConfigError, match="unknown kind, EDMEulerScheduler: teams train on flow"):
+        objective_for(base, "auto")
+
+
 def test_noise_levels_follow_the_schedulers_fixed_shift():
     reference = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     sigmas, highest = Flow(3.0).draw(50_000, 0.0, torch.Generator().manual_seed(0))
