@@ -43,6 +43,13 @@ def linear_shift(length: int, config: Mapping[str, Any]) -> float:
     return small + (large - small) * (length - low) / (high - low)
 
 
+def even_schedule(base: Base, steps: int, latents: Tensor) -> Any:
+    """A fresh scheduler of a base with sigmas evenly from 1 to 1/n, shifted by the base's `mu`."""
+    scheduler = copy.deepcopy(base.template)
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=base.mu(latents, steps), device=base.device)
+    return scheduler
+
+
 class Flux(Base):
     """`FluxTransformer2DModel`; latents are (z - shift) * scale."""
 
@@ -59,10 +66,7 @@ class Flux(Base):
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
         """Sigmas from 1 to 1/n, shifted."""
-        scheduler = copy.deepcopy(self.template)
-        sigmas = np.linspace(1.0, 1 / steps, steps)
-        scheduler.set_timesteps(sigmas=sigmas, mu=self.mu(latents, steps), device=self.device)
-        return scheduler
+        return even_schedule(self, steps, latents)
 
     def mu(self, latents: Tensor, steps: int) -> float:
         """The shift for the latents' channel count.

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from .base import Base, Prompt, Prompts
-from .flux import linear_shift
+from .flux import even_schedule, linear_shift
 
 Tensor = torch.Tensor
 
@@ -33,12 +31,8 @@ class ZImage(Base):
         return min(self.network.config.axes_lens[1:]) * self.patch
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
-        """Sigmas evenly from 1 to 0, shifted."""
-        scheduler = copy.deepcopy(self.template)
-        scheduler.sigma_min = 0.0
-        with np.errstate(divide="ignore"):  # the shift of sigma 0 divides by it, rightly: the outcome is 0
-            scheduler.set_timesteps(steps, mu=self.mu(latents, steps), device=self.device)
-        return scheduler
+        """Sigmas from 1 to 1/n, shifted."""
+        return even_schedule(self, steps, latents)
 
     def mu(self, latents: Tensor, steps: int) -> float:
         """The shift for the number of image tokens."""
