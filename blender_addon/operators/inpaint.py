@@ -52,6 +52,8 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
         picture = self._source(context)
         channel = str(picture.get(landing.PREFIX + "channel", "")) or "image"
         channel = "image" if channel == "residual" else channel  # light, like a picture's; models know no holes in it
+        if channel == "height":  # it is made from normals
+            raise ImageError(f"{picture.name} is a height map, which is inpainted along with normals: inpaint its material instead.")
         old = {channel: Target.of_datablock(picture, "images")}
         return self._send({channel: picture}, picture, picture.name, partial(landing.land_inpainted_image, old=old))
 

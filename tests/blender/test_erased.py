@@ -78,3 +78,9 @@ def test_the_residual_of_a_decomposition_is_light_like_a_picture_s():
     after = stored(made)
     assert np.array_equal(after[outside()], before[outside()]) and not np.allclose(after[5:13, 5:13, :3], before[5:13, 5:13, :3], atol=0.02)
     assert made.is_float and made.colorspace_settings.name == "Linear Rec.709"
+
+
+def test_a_height_map_alone_is_one_sentence_with_the_way_out():
+    image_of("relief", noise())["teamwork_channel"] = "height"
+    with pytest.raises(RuntimeError, match="relief is a height map, .* inpaint its material instead"):
+        bpy.ops.teamwork.inpaint(image="relief", mask=with_a_hole("holes").name, model="maker")
