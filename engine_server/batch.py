@@ -27,6 +27,8 @@ LAYOUTS = (PHOTO, CHANNEL)
 RECORDS = "records"
 OTHERS = (".exr", ".tif", ".tiff", ".webp", ".heic", ".bmp", ".hdr")
 """How pictures end that are not read."""
+OF_THE_REQUEST = ("unknown-task", "unknown-model", "unable", "model-missing", "bad-output")
+"""Why the engine refuses every picture alike."""
 
 
 class BatchError(ValueError):
@@ -131,11 +133,14 @@ class Batch:
     ) -> Iterator[tuple[Piece, list[Path] | str]]:
         """Make what is not done yet; gives each piece with its files, or with a sentence why there are none, in order.
 
-        Raises `EngineSilent` when the engine is lost, `OSError` when a result cannot be written. What was written stays.
+        Raises `EngineSilent` when the engine is lost, `OSError` when a result cannot be written, `BatchError` for a request that the
+        engine refuses whatever the picture. What was written stays.
         """
         for end in run_in_order(client, self._jobs(), in_flight=in_flight, on_progress=on_progress):
             yield from self._failures()
             piece = self._under_way.pop(end.job_id)
+            if isinstance(end, Failed) and end.code in OF_THE_REQUEST:
+                raise BatchError(_why(end))
             yield piece, self._write(piece, end) if isinstance(end, Result) else _why(end)
         yield from self._failures()
 

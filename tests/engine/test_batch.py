@@ -80,6 +80,19 @@ def test_channels_can_have_the_folders_and_numbers_be_exact(shared, photos, tmp_
     assert np.array_equal(normals, alone.outputs["normals"].data)
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (("--model", "nosuch"), "There is no model 'nosuch'"),
+        (("--request", "beauty"), "'beauty' was requested"),
+    ],
+)
+def test_what_the_engine_refuses_for_every_picture_is_said_once(shared, photos, tmp_path, capsys, more, told):
+    assert main(words(shared, photos, tmp_path / "out", *more)) == 2
+    said = capsys.readouterr()
+    assert not shots(said.out) and said.err.count(told) == 1
+
+
 def test_a_picture_that_cannot_be_made_is_said_and_the_others_are(shared, photos, tmp_path, capsys):
     (photos / "shot9.png").write_bytes(b"no picture")
     assert main(words(shared, photos, tmp_path / "out")) == 1
