@@ -15,8 +15,6 @@ import numpy as np
 from . import unkeyed
 
 IDENTIFIER = "TEAMWORK_CAPTURE"
-LARGEST_TILE = 8192
-"""Pixels a side that Cycles can render at once."""
 
 
 class CaptureError(Exception):
@@ -48,7 +46,6 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
 
         def render(self, depsgraph) -> None:
             name = depsgraph.view_layer_eval.name  # Cycles frees the evaluated scene as soon as it has what it needs
-            in_one_piece(depsgraph.scene_eval)
             cycles.render(self, depsgraph)
             captured.update(read_layer(self.get_result(), name))
 
@@ -59,12 +56,6 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
             cycles.register_passes(self, scene, layer)
 
     return Capture
-
-
-def in_one_piece(scene: bpy.types.Scene) -> None:
-    """Have Cycles render an evaluated scene, which is a copy, in one tile: a picture of several, as one of 4K is, goes to the disk
-    and comes into the result only when all is over, too late to be read."""
-    scene.cycles.tile_size = LARGEST_TILE
 
 
 def read_layer(result, layer_name: str, names: Container[str] | None = None) -> dict[str, np.ndarray]:

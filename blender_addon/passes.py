@@ -128,7 +128,6 @@ def _render(
     with _copied(scene) as copy, _seen(copy, view):
         check(copy)
         _set_up(copy, samples, resolution, denoise, wanted, _layer(scene, view))
-        _check_size(copy.render)
         with surfaces.tapped(surfaces.materials_of(copy)):
             try:
                 return capture.render(copy), copy.camera.matrix_world.copy()
@@ -162,14 +161,6 @@ def check(scene: bpy.types.Scene) -> None:
         raise PassError("Stereoscopy is on: turn it off under Output Properties, Stereoscopy.")
     if scene.camera.data.type == "PANO":
         raise PassError("The camera is panoramic: choose a perspective or orthographic lens.")
-
-
-def _check_size(render: bpy.types.RenderSettings) -> None:
-    """Raises `PassError` for a picture that Cycles cannot render at once."""
-    width, height = (side * render.resolution_percentage // 100 for side in (render.resolution_x, render.resolution_y))
-    if max(width, height) > capture.LARGEST_TILE:
-        limit = f"The passes have at most {capture.LARGEST_TILE} pixels a side"
-        raise PassError(f"{limit}, this render has {width} x {height}: lower the resolution.")
 
 
 def _check_physics(scene: bpy.types.Scene) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 
 import bpy
 
-from . import capture, neural_passes, previous_frame
+from . import neural_passes, previous_frame
 from .engine import EngineError
 from .launcher import LaunchError
 from .passes import PassError
@@ -95,7 +95,6 @@ def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph, cycl
         return
     layer = NeuralLayer(engine, depsgraph)
     if _spoken(engine, layer, partial(layer.prepare, depsgraph.scene_eval)):
-        capture.in_one_piece(depsgraph.scene_eval)
         cycles_render(engine, depsgraph)
         if not engine.test_break():
             _spoken(engine, layer, layer.fill)
