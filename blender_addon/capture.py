@@ -34,6 +34,7 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
         def __init__(self, *args, **kwargs) -> None:
             super().__init__(*args, **kwargs)
             self.session = None
+            self.layer = ""
 
         def __del__(self) -> None:
             with suppress(ReferenceError):  # Blender may have taken the engine away first
@@ -45,12 +46,12 @@ def _engine(captured: dict[str, np.ndarray]) -> type:
             cycles.reset(self, data, depsgraph)
 
         def render(self, depsgraph) -> None:
-            name = depsgraph.view_layer_eval.name  # Cycles frees the evaluated scene as soon as it has what it needs
+            self.layer = depsgraph.view_layer_eval.name  # Cycles frees the evaluated scene as soon as it has what it needs
             cycles.render(self, depsgraph)
-            captured.update(read_layer(self.get_result(), name))
 
         def render_frame_finish(self) -> None:
-            cycles.render_frame_finish(self)
+            cycles.render_frame_finish(self)  # where it renders in tiles, as it does at 4K, its passes are there only now
+            captured.update(read_layer(self.get_result(), self.layer))
 
         def update_render_passes(self, scene, layer) -> None:
             cycles.register_passes(self, scene, layer)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 IDENTIFIER = "TEAMWORK_CYCLES"
 DELEGATED = (
-    *("update", "render_frame_finish", "draw", "bake", "view_update", "view_draw"),
+    *("update", "draw", "bake", "view_update", "view_draw"),
     *("update_script_node", "update_custom_camera"),
 )
 """What Cycles does for us without a change."""
@@ -59,6 +59,7 @@ def _make_engine() -> type:
         def __init__(self, *args, **kwargs) -> None:
             super().__init__(*args, **kwargs)
             self.session = None
+            self.prepared: list[NeuralLayer] = []
 
         def __del__(self) -> None:
             with suppress(ReferenceError):  # Blender may have taken the engine away first
@@ -66,6 +67,10 @@ def _make_engine() -> type:
 
         def render(self, depsgraph: bpy.types.Depsgraph) -> None:
             _render(self, depsgraph, cycles.engine.render)
+
+        def render_frame_finish(self) -> None:
+            cycles.engine.render_frame_finish(self)
+            _fill(self)
 
         def update_render_passes(self, scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
             _register_passes(self, scene, layer, cycles.engine)
@@ -89,17 +94,27 @@ def _register_passes(engine, scene: bpy.types.Scene, layer: bpy.types.ViewLayer,
 
 
 def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph, cycles_render: Callable) -> None:
-    """One view layer. What goes wrong is one sentence: it ends the render, or is a warning if the user chose so."""
+    """Cycles' part of one view layer. What goes wrong is one sentence: it ends the render, or is a warning if the user chose so."""
     if engine.is_preview or not neural_passes.chosen(depsgraph.view_layer_eval):
         cycles_render(engine, depsgraph)
         return
     layer = NeuralLayer(engine, depsgraph)
     if _spoken(engine, layer, partial(layer.prepare, depsgraph.scene_eval)):
         cycles_render(engine, depsgraph)
-        if not engine.test_break():
-            _spoken(engine, layer, layer.fill)
+        engine.prepared.append(layer)
     elif layer.goes_on:
         cycles_render(engine, depsgraph)
+    else:
+        engine.prepared.clear()  # nothing will be kept of this frame
+
+
+def _fill(engine: bpy.types.RenderEngine) -> None:
+    """The neural passes of all view layers: where Cycles renders in tiles, as it does at 4K, its passes are there only when it has
+    finished the frame."""
+    layers, engine.prepared = engine.prepared, []
+    for layer in layers:
+        if engine.test_break() or not (_spoken(engine, layer, layer.fill) or layer.goes_on):
+            return
 
 
 def _spoken(engine: bpy.types.RenderEngine, layer: NeuralLayer, step: Callable[[], None]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from blender_addon import capture, motion, previous_frame
 from tests.blender.conftest import add, looking_down, plane, principled, snapshot
 from tests.blender.operating import addon, empty, models, refused  # noqa: F401 (fixtures)
-from tests.blender.rendering import ENGINE, passes_of, turn_on, write
+from tests.blender.rendering import ENGINE, neural, passes_of, turn_on, write
 
 PIXELS = 10
 """In a unit of length, in the scene below."""
@@ -120,6 +120,22 @@ def test_every_view_layer_has_a_past_of_its_own_and_borders_too(scene, tmp_path)
     assert made[0].shape == (48, 32, 3)
     assert np.allclose(last["Second.Neural Albedo"], last["ViewLayer.Neural Albedo"], atol=1e-5)
     assert np.allclose(np.linalg.norm(last["Second.Neural Normal"], axis=-1), 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_frames_in_tiles_have_the_passes_of_every_view_layer(scene, tmp_path, persistent):
+    """Cycles keeps tiles in files until it has finished the frame; by default it renders so what is larger than 2048 x 2048."""
+    for layer in (scene.view_layers[0], scene.view_layers.new("Second")):
+        turn_on(layer, "image", "albedo")
+    scene.cycles.tile_size, scene.render.use_persistent_data = 16, persistent
+    found = {}
+    for kind in ("whole", "tiled"):
+        scene.cycles.use_auto_tile = kind == "tiled"
+        animate(scene, tmp_path / kind, 0.5)
+        found[kind] = [passes_of(path) for path in sorted((tmp_path / kind).glob("*.exr"))]
+    for whole, tiled in zip(*found.values(), strict=True):
+        assert tiled.keys() == whole.keys() and len(neural(tiled)) == 4
+        assert all(np.allclose(tiled[name], whole[name], atol=1e-3) and tiled[name].any() for name in neural(tiled))
 
 
 def test_motion_blur_is_refused_in_words(scene):

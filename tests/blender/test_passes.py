@@ -52,6 +52,16 @@ def test_a_turned_camera_changes_no_normal_of_a_plane_it_faces(scene):
     assert np.allclose(passes.render_channels(scene, samples=1)["normals"].data, (0, 0, 1), atol=1e-3)
 
 
+def test_a_scene_that_cycles_renders_in_tiles_has_the_same_channels(scene):
+    plane(principled("m", Base_Color=COLOUR), size=1.0)
+    looking_down(scene)
+    scene.cycles.use_auto_tile = False
+    whole = passes.render_channels(scene, samples=2)
+    scene.cycles.use_auto_tile, scene.cycles.tile_size = True, 16
+    tiled = passes.render_channels(scene, samples=2)
+    assert all(np.allclose(tiled[name].data, whole[name].data, atol=1e-3) for name in whole) and whole["image"].data.any()
+
+
 def test_the_background_is_far_away_and_faces_the_viewer(scene):
     looking_down(scene)
     made = passes.render_channels(scene, samples=1)
