@@ -205,9 +205,11 @@ def three_components(values: np.ndarray) -> np.ndarray:
 
 
 def create(name: str, array: np.ndarray, channel: str) -> bpy.types.Image:
-    """A new image, packed into the .blend file, from H x W x 1 or 3 wire values of a channel (`storage` says how)."""
-    file = file_of(array, channel)
-    return packed(name, file, STORAGE.get(channel, PLAIN).space)
+    """A new image, packed into the .blend file, from H x W x 1 or 3 wire values of a channel (`storage` says how), or from light
+    that is premultiplied with its alpha, H x W x 4."""
+    image = packed(name, file_of(array, channel), STORAGE.get(channel, PLAIN).space)
+    image.alpha_mode = "PREMUL" if array.shape[2] == 4 else image.alpha_mode
+    return image
 
 
 def packed(name: str, file: bytes, space: str) -> bpy.types.Image:

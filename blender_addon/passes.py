@@ -58,6 +58,15 @@ def render_channels(
     return _channels(*_render(scene, samples, resolution, denoise, GEOMETRY, view))
 
 
+def render_picture(
+    scene: bpy.types.Scene, *, samples: int, view: View | None = None
+) -> tuple[dict[str, ChannelImage], np.ndarray | None]:
+    """What `render_channels` gives, and the image's alpha, H x W x 1; None where all of it is opaque."""
+    arrays, camera = _render(scene, samples, None, False, GEOMETRY, view)
+    alpha = finite(find(arrays, "image")[..., 3:])
+    return _channels(arrays, camera), alpha if (alpha < 1.0).any() else None
+
+
 def render_truth(
     scene: bpy.types.Scene, *, samples: int = 128, resolution: tuple[int, int] | None = None, denoise: bool = True
 ) -> dict[str, ChannelImage]:

@@ -108,7 +108,7 @@ def _lit(parts: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def encode(array: np.ndarray, channel: str) -> bytes:
-    """H x W x 1 or 3 wire values of a channel as the bytes of its file."""
+    """H x W x 1 or 3 wire values of a channel, or 4 with the alpha of light, as the bytes of its file."""
     storage = STORAGE.get(channel, PLAIN)
     return encode_png(array, storage.bits, partial(_shown, storage=storage)) if storage.bits else encode_exr(array)
 

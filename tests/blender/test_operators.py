@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from PIL import Image
 
-from blender_addon import materials, viewpoint
+from blender_addon import capture, images, materials, viewpoint
 from tests.blender.conftest import snapshot
 from tests.blender.operating import addon, cube, empty, models, photo, refused  # noqa: F401 (fixtures)
 
@@ -102,6 +102,20 @@ def test_a_scene_is_shaded_and_left_as_it_was():
     assert snapshot(scene) == before
 
 
+def test_a_shaded_scene_is_as_transparent_as_its_render():
+    """Before nothing, which is black, its light is the same: it is multiplied with alpha already, once."""
+    scene = scene_with_camera()
+    bpy.ops.teamwork.neural_render(model="tiny", samples=16, image_name="Opaque")
+    scene.render.film_transparent = True
+    bpy.ops.teamwork.neural_render(model="tiny", samples=16)
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling, scene.cycles.use_denoising = 16, False, False
+    alpha = capture.render(scene)["Combined"][..., 3]
+    assert alpha.min() == 0.0 and alpha.max() == 1.0 and ((alpha > 0.1) & (alpha < 0.9)).any()
+    opaque, made = (images.download(bpy.data.images[name]) for name in ("Opaque", "Neural Render"))
+    assert np.allclose(made[..., 3], alpha, atol=1e-5) and (opaque[..., 3] == 1.0).all()
+    assert np.allclose(made[..., :3], opaque[..., :3], atol=1e-5) and made[..., :3].any()
+
+
 def test_a_scene_without_a_camera_is_shaded_as_the_viewport_shows_it():
     scene = scene_with_camera()
     bpy.data.objects.remove(scene.camera)
@@ -122,8 +136,8 @@ def test_the_current_view_is_that_of_the_viewport_also_from_another_editor(monke
     window, seen = bpy.context.window_manager.windows[0], []
     viewport, other = sorted(window.screen.areas, key=lambda area: area.type != "VIEW_3D")[:2]
     viewport.spaces.active.region_3d.view_perspective = "PERSP"
-    render = passes.render_channels
-    monkeypatch.setattr(passes, "render_channels", lambda scene, **how: seen.append(how["view"]) or render(scene, **how))
+    render = passes.render_picture
+    monkeypatch.setattr(passes, "render_picture", lambda scene, **how: seen.append(how["view"]) or render(scene, **how))
     with bpy.context.temp_override(window=window, area=other):
         bpy.ops.teamwork.neural_render(model="tiny", samples=1, view="VIEW")
         made = bpy.data.images["Neural Render"]
