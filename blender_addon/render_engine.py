@@ -39,6 +39,8 @@ WITHOUT = "The neural passes are empty."
 _registered: list[type] = []
 _drawn: list[tuple[type, Callable]] = []
 """What was added to which of Blender's panels."""
+_outermost: list[str] = []
+"""The scene that is being rendered; the renders of others, which strips of its sequencer show, begin and end with each frame."""
 
 
 def _make_engine() -> type:
@@ -186,9 +188,18 @@ def has_cycles() -> bool:
 
 
 @bpy.app.handlers.persistent
-def _forget_frames(*_) -> None:
+def _note_outermost(scene: bpy.types.Scene, *_) -> None:
+    """A frame begins."""
+    if not _outermost:
+        _outermost.append(scene.name_full)
+
+
+@bpy.app.handlers.persistent
+def _forget_frames(scene: bpy.types.Scene, *_) -> None:
     """A render has begun or ended: there is no frame before this one."""
-    previous_frame.forget()
+    if not _outermost or scene.name_full in _outermost:
+        _outermost.clear()
+        previous_frame.forget()
 
 
 def _render_bounds() -> tuple[list, ...]:
@@ -211,6 +222,7 @@ def register() -> None:
         _drawn.append((place, drawn))
     for bound in _render_bounds():
         bound.append(_forget_frames)
+    bpy.app.handlers.render_pre.append(_note_outermost)
 
 
 def unregister() -> None:
@@ -218,6 +230,9 @@ def unregister() -> None:
     for bound in _render_bounds():
         if _forget_frames in bound:
             bound.remove(_forget_frames)
+    if _note_outermost in bpy.app.handlers.render_pre:
+        bpy.app.handlers.render_pre.remove(_note_outermost)
+    _outermost.clear()
     previous_frame.forget()
     while _drawn:
         place, drawn = _drawn.pop()

@@ -7,8 +7,8 @@ import bpy
 import numpy as np
 import pytest
 
-from blender_addon import capture, motion, previous_frame
-from tests.blender.conftest import add, looking_down, plane, principled, snapshot
+from blender_addon import capture, images, motion, previous_frame
+from tests.blender.conftest import add, compositor, file_format, looking_down, plane, principled, snapshot
 from tests.blender.operating import addon, empty, models, refused  # noqa: F401 (fixtures)
 from tests.blender.rendering import ENGINE, neural, passes_of, turn_on, write
 
@@ -136,6 +136,23 @@ def test_frames_in_tiles_have_the_passes_of_every_view_layer(scene, tmp_path, pe
     for whole, tiled in zip(*found.values(), strict=True):
         assert tiled.keys() == whole.keys() and len(neural(tiled)) == 4
         assert all(np.allclose(tiled[name], whole[name], atol=1e-3) and tiled[name].any() for name in neural(tiled))
+
+
+def test_strips_of_a_sequencer_go_on_from_the_frame_before(scene, tmp_path):
+    turn_on(scene.view_layers[0], "albedo")
+    tree, end = compositor(scene)
+    tree.links.new(tree.nodes.new("CompositorNodeRLayers").outputs["Neural Albedo"], end)
+    made = {}
+    for reuse in (0.0, 0.9):
+        scene.teamwork_render.reuse, edit = reuse, bpy.data.scenes.new("Edit")  # Blender keeps the frames of each sequencer
+        edit.render.resolution_x, edit.render.resolution_y, edit.frame_end = 64, 48, 3
+        editor = edit.sequence_editor_create()
+        (editor.strips if hasattr(editor, "strips") else editor.sequences).new_scene("Shot", scene, 1, 1)
+        file_format(edit, "OPEN_EXR")
+        edit.render.filepath = str(tmp_path / f"{reuse}_")
+        bpy.ops.render.render(animation=True, scene=edit.name)
+        made[reuse] = [images.read(images.load(tmp_path / f"{reuse}_000{number}.exr")) for number in (1, 2, 3)]
+    assert not previous_frame._frames and flicker(made[0.9]) < 0.7 * flicker(made[0.0])
 
 
 def test_motion_blur_is_refused_in_words(scene):
