@@ -46,6 +46,8 @@ def load(path: str | Path) -> bpy.types.Image:
     known = set(bpy.data.images)
     try:
         image = bpy.data.images.load(str(path), check_existing=True)
+        if image.source == "SEQUENCE":  # which begins with this file, or shows any other
+            image = bpy.data.images.load(str(path))
     except RuntimeError as error:
         raise ImageError(f"The file {path.name} cannot be read: choose a JPEG, PNG, EXR or another image.") from error
     if 0 in image.size:

@@ -222,6 +222,16 @@ def test_a_sequence_of_frames_is_one_sentence(scene, tmp_path):
         images.read(image)
 
 
+def test_the_first_frame_of_a_sequence_that_is_open_is_read_from_its_file(scene, tmp_path):
+    for number in (1, 2):
+        Image.new("RGB", (3, 2), (number * 60, 0, 0)).save(tmp_path / f"frame_{number:04}.png")
+    opened = bpy.data.images.load(str(tmp_path / "frame_0001.png"))
+    opened.source = "SEQUENCE"
+    image = images.load(tmp_path / "frame_0001.png")
+    assert images.download(image)[0, 0, 0] == pytest.approx(60 / 255)
+    assert opened.source == "SEQUENCE" and image.source == "FILE"
+
+
 def test_a_stereoscopic_render_is_one_sentence(scene):
     looking_down(scene)
     scene.render.use_multiview = True
