@@ -14,6 +14,7 @@ DISPLAY_POWER = 2.2
 DIELECTRIC_F0 = 0.04  # reflectance of a dielectric at normal incidence, index of refraction 1.5
 LARGEST_INVERSE_SHADING = 0.9999  # keeps s / (1 - s) below 10,000
 BACKGROUND_DEPTH = 1e9  # renderers write 1e10 where a ray hits nothing
+OVER_RANGE = 1e-3  # the share of pixels above 1 from which on an image begins to count as over range
 LUMINANCE_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)  # Rec.709
 
 
@@ -41,15 +42,17 @@ def exposure_factor(linear: np.ndarray, target: float = 0.8, most: float = 16.0,
     """The factor that brings the 95th percentile of luminance to `target`, for an over-range image only; and one that is
     darker than `least` up to that.
 
-    An image counts as over range when more than one pixel in a thousand is above 1 in some component; any
-    other image gets 1.0, so that an ordinary photograph keeps its exposure. A few fireflies neither trigger
-    nor steer it. `most` bounds the factor (4 stops) for an image that is black but for a few lamps.
+    An image counts as over range, by degrees, when from one pixel in a thousand to one in a hundred are above 1 in some
+    component: a highlight that grows in an animation must not change all at once. With fewer an image is as it is, so that an
+    ordinary photograph keeps its exposure; a few fireflies neither trigger nor steer it. `most` bounds the factor (4 stops)
+    for an image that is black but for a few lamps.
     """
     linear = finite(linear)[..., :3]
-    bright = float(np.percentile(luminance(linear), 95.0))
-    if np.mean(linear.max(axis=-1) > 1.0) <= 0.001:
-        return max(1.0, min(least / max(bright, 1e-12), most))
-    return float(min(target / max(bright, 1e-12), most))
+    bright = max(float(np.percentile(luminance(linear), 95.0)), 1e-12)
+    above = max(float(np.mean(linear.max(axis=-1) > 1.0)), 1e-12)
+    over = min(max(np.log10(above / OVER_RANGE), 0.0), 1.0)
+    as_it_is, tamed = max(1.0, min(least / bright, most)), min(target / bright, most)
+    return float(as_it_is ** (1.0 - over) * tamed**over)
 
 
 def inverse_shading(image: np.ndarray, albedo: np.ndarray) -> np.ndarray:

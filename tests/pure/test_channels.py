@@ -224,6 +224,17 @@ def test_exposure_leaves_photographs_alone_and_tames_hdr():
     assert colour.exposure_factor(lamp_at_night) <= 16.0
 
 
+def test_a_highlight_that_grows_changes_the_exposure_little_by_little():
+    render = 0.2 * _random(100, 100, 3)
+    factors = []
+    for count in range(0, 140, 2):
+        render.reshape(-1, 3)[:count] = 1.5
+        factors.append(colour.exposure_factor(render))
+    steps = np.log2(factors[1:]) - np.log2(factors[:-1])
+    assert factors[5] == 1.0 and factors[-1] == pytest.approx(0.8 / np.percentile(colour.luminance(render), 95), rel=1e-4)
+    assert (steps > -0.05).all() and steps.max() < 0.2 and factors[-1] > 3.0
+
+
 def test_a_dark_render_becomes_as_bright_as_it_has_to_be():
     dark = np.full((8, 8, 3), 0.05, np.float32)
     assert colour.exposure_factor(dark) == 1.0
