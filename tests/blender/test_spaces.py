@@ -149,6 +149,8 @@ def test_data_are_data_whatever_that_is_called():
 
 ACES = "ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1"
 IN_ACES = """
+from tests.blender.installed import as_the_tests_have_it
+as_the_tests_have_it()
 import bpy, numpy as np
 from blender_addon import images, spaces
 from blender_addon.rewriting import Canvas, rewritten
