@@ -67,6 +67,7 @@ def test_the_unit_gives_running_jobs_their_time_and_starts_what_there_is():
     args = parser.parse_args(service["ExecStart"].partition(" serve ")[2].split())
     assert service["KillMode"] == "mixed" and float(service["TimeoutStopSec"]) > args.drain + CLOSE_LIMIT
     assert service["RestartPreventExitStatus"] == "2"
+    assert service["OOMPolicy"] == "continue"  # a worker that the system ends takes its job with it, not the engine
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this system has no systemd")
