@@ -15,6 +15,7 @@ class SignalWakeup(Wakeup):
     def on_signals(self, action: Callable[[], None]) -> None:
         """Call `action` on the signals that ask a program to end, and wake the loop. Only from the main thread."""
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), lambda *_: action())
+        for name in ("SIGTERM", "SIGINT", "SIGBREAK", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):  # as under nohup
+                signal.signal(number, lambda *_: action())

@@ -195,7 +195,9 @@ def main() -> None:
     """Read the orders, then serve until the server closes our standard input."""
     faulthandler.enable()
     set_up_logging()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the server decides what ends
+    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C and its end reach the whole terminal; the server decides what ends
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     orders = Orders.read(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_server, args=(orders.folder,), daemon=True).start()
     try:

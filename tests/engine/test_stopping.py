@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import os
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,21 @@ def test_time_that_is_up_and_a_second_signal_hand_back_what_runs(launch, words, 
         assert failed.code == "engine-stopping" and "submit it again" in failed.sentence
     assert engine.process.wait(20) == 0
     wait_for(lambda: not exists(pid))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signal")
+def test_a_terminal_that_is_closed_stops_the_engine_as_any_other_signal(launch):
+    """It reaches the worker as well, which goes on until the engine has handed its job back."""
+    engine = launch("--drain", "600")
+    with engine.client() as client:
+        client.submit(submit("runs", steps=20, seconds_per_step=0.05))
+        client.submit(submit("waits"))
+        until(client, Progress, "runs")
+        for pid in (client.status().worker_pid, engine.process.pid):
+            os.kill(pid, signal.SIGHUP)
+        assert until(client, Failed).code == "engine-stopping"
+        assert isinstance(end_of(client, "runs"), Result)
+    assert engine.process.wait(20) == 0
 
 
 UNIT = ROOT / "docs" / "teamwork-engine.service"
