@@ -143,6 +143,11 @@ def _mistake(args: argparse.Namespace) -> str:
         return f"--cluster-port is {args.cluster_port}; expected a port, 1 to 65535, or 0 for any."
     if args.queue < 1:
         return f"--queue is {args.queue}; expected 1 or more, or nobody could send a job."
+    for name in ("hang_limit", "start_limit", "keep"):
+        if not getattr(args, name) > 0:  # nor is "nan"
+            return f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected more than 0, or no job would come to its end."
+    if not args.drain >= 0:
+        return f"--drain is {args.drain:g}; expected 0 or more seconds."
     return ""
 
 
