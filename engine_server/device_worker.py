@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from blender_addon.wire import Cancel, Cancelled, Failed, Message, Progress, encode
+from blender_addon.wire import Cancel, Cancelled, Failed, Message, Progress, WireError, encode
 
 from .executor import Handle, NotStarted
 from .failures import printable
@@ -129,6 +129,11 @@ class Worker:
             self.stop()
         self._supervisor.on_news(job, message, frames or encode(message))
 
+    def excuse(self, seconds: float) -> None:
+        """For so long it was not its fault that nothing was heard: a laptop slept, or all processes were stopped."""
+        self._heard += seconds
+        self._cancelled_at += seconds
+
     def check(self, now: float) -> None:
         """Has the process ended, or been silent for too long?"""
         if self.process is None:
@@ -146,6 +151,11 @@ class Worker:
                 f"The worker gave no sign of life for {self._settings.hang_limit:.0f} s and was ended;"
                 " the next job gets a new one.",
             )
+
+    def misunderstood(self, error: WireError) -> None:
+        """It sent what is no message here: most likely its files were replaced while this server ran."""
+        sentence = f"The engine does not understand its worker ({str(error).rstrip('.')}): if it was updated while it ran, start it anew."
+        self._give_up("worker-failed-to-start" if self.state == STARTING else "worker-died", sentence)
 
     def _exited(self, how: str) -> None:
         log.warning("worker %d ended %s", self.process.pid, how)

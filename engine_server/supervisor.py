@@ -23,6 +23,9 @@ from .worker_link import FROM_WORKER, Channel, Orders
 
 log = logging.getLogger(__name__)
 
+ASLEEP = 5.0
+"""Seconds between two looks after which this process was held up itself: it looks twice a second."""
+
 OnNews = Callable[[Job, Message, list], None]
 """Gets a job, the worker's or the supervisor's message about it, and the same message as frames."""
 
@@ -43,6 +46,7 @@ class Supervisor:
         self._channel = _channel(context, executor.listen)
         self.socket = self._channel.socket
         self.workers = [Worker(device, self) for device in executor.places]
+        self._checked = time.monotonic()
 
     def admits(self, key: str) -> bool:
         """Is this the key of a worker that was started here and is still wanted?"""
@@ -72,6 +76,7 @@ class Supervisor:
             envelope = decode(frames, FROM_WORKER, self.handover and stand_in)
         except WireError as error:
             log.error("worker %d sent a message that breaks the protocol: %s", worker.process.pid, error)
+            worker.misunderstood(error)
         else:
             worker.hear(*self._claimed(envelope, frames))
 
@@ -95,8 +100,12 @@ class Supervisor:
     def check(self) -> None:
         """Look after all workers; to be called now and then, and when the executor's `wake` was."""
         self.executor.check()
+        now = time.monotonic()
+        asleep, self._checked = now - self._checked, now
         for worker in self.workers:
-            worker.check(time.monotonic())
+            if asleep > ASLEEP:
+                worker.excuse(asleep)
+            worker.check(now)
         self._hand_over()
         self._keep_to_places()
 

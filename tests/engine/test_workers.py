@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 import zmq
 
-from blender_addon.wire import Failed
+from blender_addon.wire import PROTOCOL, Failed, encode
+from blender_addon.wire.sockets import private_client_socket
 from engine_server.device_worker import BUSY, IDLE
 from engine_server.failures import explain
 from engine_server.queue import Job
@@ -41,7 +43,7 @@ class Somewhere:
 def supervisor(tmp_path):
     context = zmq.Context()
     made = Supervisor(context, Settings(tmp_path), lambda *news: None, Somewhere(), None)
-    made.send = lambda token, frames: None
+    made.send, made.context = lambda token, frames: None, context
     yield made
     made.close(), context.term()
 
@@ -70,6 +72,42 @@ def test_a_worker_whose_device_failed_gets_a_successor(supervisor, code, goes):
     worker.assign(waiting("j"))
     worker.hear(Failed("j", code, "It failed."), [])
     assert (worker.process is None) == goes and worker.job is None
+
+
+def test_a_worker_is_not_blamed_for_the_time_that_this_process_slept(supervisor, monkeypatch):
+    """As when a laptop is closed in the middle of a job: its clock has gone on, and nobody said a word."""
+    worker, hang_limit, began = supervisor.workers[0], supervisor.settings.hang_limit, time.monotonic()
+    worker.start(), worker.hear(WorkerState("cpu", 0, 0), [])
+    worker.assign(waiting("j"))
+    supervisor.check()
+    clock = SimpleNamespace(monotonic=lambda: began + later)
+    monkeypatch.setattr("engine_server.supervisor.time", clock)
+    later = 2 * hang_limit
+    supervisor.check()
+    assert worker.job is not None and worker.state == BUSY
+    for second in range(0, int(hang_limit) + 2, 2):
+        later = 2 * hang_limit + second
+        supervisor.check()
+    assert worker.job is None  # awake, it was heard as little
+
+
+def test_a_worker_of_another_release_ends_its_job_at_once_with_what_to_do(supervisor):
+    """Its files were replaced under the running engine: to wait for what it says would be to wait for ever."""
+    ends = []
+    supervisor.on_news = lambda job, message, frames: ends.append(message)
+    worker = supervisor.workers[0]
+    worker.assign(waiting("j"))
+    told = encode(WorkerState("cpu", 0, 0))
+    told[1] = bytes(told[1]).replace(b'"protocol":%d' % PROTOCOL, b'"protocol":%d' % (PROTOCOL + 1))
+    other = worker.process
+    peer = private_client_socket(supervisor.context, supervisor.socket.last_endpoint.decode(), worker.token.encode())
+    peer.connect(supervisor.socket.last_endpoint.decode())
+    peer.send_multipart(told)
+    assert supervisor.socket.poll(5000)
+    supervisor.receive()
+    peer.close(0)
+    assert ends[0].code == "worker-failed-to-start" and "start it anew" in ends[0].sentence
+    assert worker.process is not other and worker.job is None
 
 
 def test_a_device_that_failed_is_told_from_a_mistake_of_ours():
