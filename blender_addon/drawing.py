@@ -108,6 +108,8 @@ def _draw_connected(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
     if LINK.welcome is None:
         layout.operator("teamwork.disconnect", text="Cancel", icon="X")
         return
+    if LINK.moved:
+        say(layout, context, "The preferences name another engine or device by now: it takes the next job once none runs.", "INFO")
     told = LINK.session.status or LINK.welcome
     if told and told.memory_total:
         free, total = told.memory_free / GIGABYTE, told.memory_total / GIGABYTE

@@ -29,12 +29,18 @@ class Link:
         self.unloading, self.unloaded = False, None
         self.problem = ""
         self.engine_key = ""
+        self._chosen = ("", "")
         self._starting = threading.Lock()  # a render asks for the engine from its own thread
 
     @property
     def connected(self) -> bool:
         """Is there a session that has not been lost?"""
         return self.session is not None and self.session.alive
+
+    @property
+    def moved(self) -> bool:
+        """Do the preferences name another engine by now, or another device for ours?"""
+        return self.connected and engine_settings().engine != self._chosen
 
     @property
     def waiting(self) -> bool:
@@ -52,6 +58,7 @@ class Link:
             self.problem = ""
             try:
                 address, credentials, timeout = self.route()
+                self._chosen = engine_settings().engine
                 self.engine_key = credentials.engine_public
                 self.session = Session(address, credentials, timeout=timeout)
             except (EngineError, WireError, launcher.LaunchError) as error:

@@ -46,6 +46,8 @@ def start(
     """Send a job to the engine and follow it; the picture that comes back gets this alpha. Raises `EngineError` if there is none,
     `WireError` if it cannot be sent."""
     drain()  # what a session has said that is over, and replaced now
+    if LINK.moved and not running():
+        LINK.disconnect()
     session = LINK.get()
     job = Job(Submit(uuid.uuid4().hex, task, model, inputs, outputs, options), title, land)
     LINK.unloaded, session.working = None, spaces.working()

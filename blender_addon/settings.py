@@ -30,6 +30,11 @@ class EngineSettings:
     source: str = ""
     index: str = ""
 
+    @property
+    def engine(self) -> tuple[str, str]:
+        """What tells one engine from another."""
+        return (self.address, self.public_key) if self.elsewhere else (self.python, self.device)
+
 
 def engine_settings() -> EngineSettings:
     """The preferences' values, each checked only where it is used."""

@@ -48,7 +48,7 @@ class TEAMWORK_OT_test_engine(bpy.types.Operator):
         """Connect anew unless jobs run. In background mode, wait for the engine's welcome and report it."""
         jobs.drain()
         if not jobs.running():
-            LINK.hang_up()
+            LINK.disconnect() if LINK.moved else LINK.hang_up()
         LINK.get()
         jobs.follow()
         return self._report() if bpy.app.background else {"FINISHED"}

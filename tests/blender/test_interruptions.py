@@ -207,6 +207,32 @@ def test_an_engine_that_speaks_another_version_is_one_sentence(photo, monkeypatc
         engine.wait(10)
 
 
+def test_a_job_goes_to_the_engine_that_the_preferences_name_now(monkeypatch, tmp_path):
+    """Not to the one before, whose owner may be somebody else by now; jobs that run end where they are."""
+    from blender_addon import engine, jobs
+    from blender_addon.engine import LINK
+    from blender_addon.wire import Credentials, KeyRing
+
+    old = running_job()
+    other = Engine(tmp_path / "other", tmp_path, "--offline")
+    try:
+        KeyRing(other.home).add("blender", Credentials.local().client.public)
+        there = engine.EngineSettings(True, other.address, KeyRing(other.home).pair("engine").public)
+        monkeypatch.setattr(engine, "engine_settings", lambda: there)
+        bpy.ops.teamwork.test_engine()
+        assert old.state == jobs.RUNNING and LINK.moved
+        jobs.cancel(old)
+        drain_until(lambda: old.state == jobs.CANCELLED)
+        new = echo_job()
+        drain_until(lambda: new.state == jobs.DONE)
+        assert not LINK.moved and LINK.engine_key == there.public_key
+        with other.client() as client:
+            assert client.status().done == 1
+    finally:
+        LINK.disconnect()
+        other.stop()
+
+
 def test_unregistering_in_the_middle_of_a_job_ends_it_and_the_engine():
     from blender_addon import launcher
 
