@@ -69,7 +69,8 @@ def draw_model(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         say(layout, context, f"Licence {model.licence}")
         say(layout, context, f"Needs {model.memory_bytes / GIGABYTE:.1f} GB of memory")
     elif LINK.welcome:
-        say(layout, context, f"The engine has no model {settings.model!r}: choose another.", "ERROR")
+        absent = f"The engine had no model {settings.model!r} when it was asked"
+        say(layout, context, f"{absent}: choose another, or press the arrows above to ask it anew.", "ERROR")
 
 
 def draw_ability(layout: bpy.types.UILayout, context: bpy.types.Context, task: str) -> bool:

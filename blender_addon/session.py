@@ -33,6 +33,8 @@ from .wire import (
     Result,
     Status,
     Submit,
+    VersionMismatch,
+    Welcome,
     WireError,
 )
 
@@ -169,7 +171,7 @@ class Session:
             place = address() if callable(address) else address
             with Client(place, credentials, timeout=timeout, name="blender") as client:
                 self._client = client
-                self._events.append(Connected(client.hello()))
+                welcome = self._meet(client)
                 self._events.append(Listed(client.jobs()))
                 asked = float("-inf")
                 while not self._stop.is_set():
@@ -177,13 +179,19 @@ class Session:
                     self._note(client.poll(STATUS_SECONDS))
                     if time.monotonic() - asked > STATUS_SECONDS:
                         self.status, asked = client.status(), time.monotonic()
+                        if self.status.instance != welcome.instance:  # started anew, perhaps with other models
+                            welcome = self._meet(client)
                 self._obey(client)  # acknowledgements that were given just before the end
         except (WireError, LaunchError) as error:
-            self._give_up(str(error))
+            self._give_up(str(error), isinstance(error, VersionMismatch))
         except Exception as error:  # a thread that dies silently would leave jobs waiting for ever
             self._give_up(f"The connection to the engine failed ({type(error).__name__}: {error}).")
         finally:
             self._pixels.put(None)  # results that are here already still come out
+
+    def _meet(self, client: Client) -> Welcome:
+        self._events.append(Connected(welcome := client.hello()))
+        return welcome
 
     def _obey(self, client: Client) -> None:
         while True:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from blender_addon import launcher
 from blender_addon.events import Connected, JobDone, JobEnded, JobProgress, Lost, Unloaded
 from blender_addon.session import Session
 from blender_addon.wire import ChannelImage, Credentials, Submit
+from tests.engine.conftest import ROOT, models  # noqa: F401 (a fixture)
 
 PYTHON = Path(sys.executable)
 
@@ -208,3 +210,22 @@ def test_an_address_that_is_none_is_one_sentence(tmp_path):
     session = Session("a b c", Credentials.local(tmp_path))
     assert "expected host:port" in until(session, Lost).sentence
     session.close()
+
+
+def test_an_engine_that_was_started_anew_tells_its_models_again(engine, tmp_path, models, monkeypatch):  # noqa: F811
+    """As after an operator has given it more of them: what Blender's panels offer is not of its predecessor."""
+    session = Session(engine.record.address, Credentials.local(tmp_path / "home"), timeout=20.0)
+    first = until(session, Connected).welcome
+    port, home = engine.record.address.rpartition(":")[2], tmp_path / "home"
+    engine.stop()
+    monkeypatch.setenv("TEAMWORK_MODELS", str(models))
+    words = ("-m", "engine_server", "serve", "--address", f"127.0.0.1:{port}", "--home", str(home))
+    second = subprocess.Popen([str(PYTHON), *words], cwd=ROOT)
+    try:
+        told = until(session, Connected).welcome
+        assert told.instance != first.instance
+        assert "tiny" in [model.name for model in told.models] and "tiny" not in [model.name for model in first.models]
+    finally:
+        session.close()
+        second.terminate()
+        second.wait(10)
