@@ -112,8 +112,10 @@ class Link:
         models = self.welcome.models if self.welcome else ()
         return next((model for model in models if model.name == name), None)
 
-    def lost(self, sentence: str) -> None:
-        """The session has ended by itself."""
+    def lost(self, sentence: str, mismatch: bool = False) -> None:
+        """The session has ended by itself. What another Blender has started cannot be updated from here."""
+        if mismatch and self.started is None and not engine_settings().elsewhere:
+            sentence += " It ran already, as another Blender's perhaps: quit that one first."
         self.problem, self.welcome = sentence, None
 
     def disconnect(self) -> None:

@@ -24,9 +24,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class Lost:
-    """The engine does not answer, or not as it should; the session is over."""
+    """The engine does not answer, or not as it should; the session is over. `mismatch`: it is of another release."""
 
     sentence: str
+    mismatch: bool = False
 
 
 @dataclass(frozen=True)

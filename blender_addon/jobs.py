@@ -146,7 +146,7 @@ def _on_event(event: Event) -> None:
     if isinstance(event, Connected):
         LINK.welcome = event.welcome
     elif isinstance(event, Lost):
-        LINK.lost(event.sentence)
+        LINK.lost(event.sentence, event.mismatch)
     elif isinstance(event, Listed):
         recovery.on_listed(event.jobs)
     elif isinstance(event, Unloaded):

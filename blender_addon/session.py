@@ -242,11 +242,11 @@ class Session:
         self._alphas.pop(job_id, None)
         self._events.append(JobEnded(job_id, code, sentence))
 
-    def _give_up(self, sentence: str) -> None:
+    def _give_up(self, sentence: str, mismatch: bool = False) -> None:
         waiting = [subject.job_id for order, subject in self._remaining() if order == "submit"]
         for job_id in [*sorted(self._active), *waiting]:
             self._end(job_id, "lost", sentence)
-        self._events.append(Lost(sentence))
+        self._events.append(Lost(sentence, mismatch))
 
     def _remaining(self) -> list[tuple]:
         orders = []
