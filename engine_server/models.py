@@ -26,9 +26,10 @@ from blender_addon.wire import ModelInfo, ProtocolError
 
 from .abilities import TASKS, obstacle
 from .failures import printable
+from .hub.store import models_folder
 from .teamwork import TeamError
 from .teamwork.adapters import BUNDLED, TEAM_FILE
-from .teamwork.manner import Manner, manner_of
+from .teamwork.manner import Manner, manner_of, settings_of
 
 log = logging.getLogger(__name__)
 
@@ -115,14 +116,9 @@ def team_info(folder: Path) -> ModelInfo:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not a JSON file: mend it, or remove it.") from error
-    if not isinstance(settings, dict):
-        raise ModelError(f"{path} is not a JSON object; expected title, licence, native_size and default_steps.")
-    return settings
+        return settings_of(path)
+    except TeamError as error:
+        raise ModelError(str(error)) from error
 
 
 def _manners(folder: Path, settings: dict[str, Any]) -> dict[str, Manner]:

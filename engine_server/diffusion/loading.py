@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ..errors import first_line
 from ..teamwork.adapters import BUNDLED, TEAM_FILE, own_adapter, team_folder
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint
 from ..teamwork.config import CheckpointError, TeamConfig, TeamError
+from ..teamwork.manner import settings_of
 from ..teamwork.team import Team
 from .base import Base
 from .components import FAULTS, Source
@@ -89,19 +89,12 @@ def _resolved(base: str, adapter: str | Path | None) -> tuple[str | Path, str | 
     folder = team_folder(base)
     if folder:
         file = (own_adapter(folder, adapter) or Path(adapter)) if adapter else folder / TEAM_FILE
-        settings = _settings(folder / "team.json")
+        settings = settings_of(folder / "team.json")
         return folder / settings.get("bases", {}).get(file.name, "base"), file, settings
     if adapter is None:
         names = ", ".join(bundled_teams()) or "none"
         raise TeamError(f"There is no bundled team {base!r} (there are: {names}); for another base give adapter=, too.")
     return base, adapter, {}
-
-
-def _settings(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise TeamError(f"{path} is not a JSON file.") from error
 
 
 def load_base(

@@ -3,13 +3,43 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .config import TeamError
 
 KINDS = {"adapter": str, "steps": int, "zero_start": bool, "solver": str}
+
+
+FACTS = {
+    int: ("native_size", "default_steps"),
+    bool: ("zero_start", "tile"),
+    str: ("title", "licence"),
+    dict: ("bases", "turns", "shifts", "lapped", "most_steps", "always", "detail"),
+}
+"""What team.json may say of the whole team, by its kind."""
+WORDS = {int: "a whole number from 1", bool: "true or false", str: "a text", dict: 'a table by adapter file, as {"team.safetensors": ...}'}
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """What a `team.json` says; nothing where there is none. Raises `TeamError`."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors leave a mark in front
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise TeamError(f"{path} is not a JSON file: mend it, or remove it.") from error
+    if not isinstance(settings, dict):
+        raise TeamError(f"{path} is not a JSON object; expected title, licence, native_size and default_steps.")
+    for kind, names in FACTS.items():
+        for name in names:
+            value = settings.get(name)
+            if name in settings and (type(value) is not kind or (kind is int and value < 1)):
+                raise TeamError(f"{path}: {name} is {json.dumps(value)[:80]}; expected {WORDS[kind]}.")
+    return settings
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ ODD = {
     "adapters that are a list": lambda here: facts(here, '{"adapters": []}'),
     "adapters that are no files": lambda here: facts(here, '{"adapters": {"shade": 3}}'),
     "steps that are a text": lambda here: facts(here, '{"default_steps": "8"}'),
+    "a size that is a text": lambda here: facts(here, '{"native_size": "512"}'),
+    "bases that are a text": lambda here: facts(here, '{"bases": "base"}'),
+    "a choice that is a text": lambda here: facts(here, '{"zero_start": "no"}'),
     "facts within facts": lambda here: facts(here, "[" * 100_000),
     "a name that cannot be printed": lambda here: weights(here / "two\nlines.safetensors", GOOD),
 }
@@ -94,6 +97,29 @@ def test_titles_and_teammates_as_people_write_them_are_taken(folder):
     for one in (models["odd"], models["team"], *(entry for entry in listed.models if entry.name in ("odd", "team"))):
         assert one.title.startswith("two lines and many words") and len(one.title) <= 200
     assert models["team"].licence == "one other"
+
+
+def test_facts_are_read_as_a_windows_editor_saves_them_and_mistakes_in_them_are_named(folder):
+    facts(folder, "\ufeff" + json.dumps({"native_size": 64}))
+    assert usable((folder,))[-2].native_size == 64
+    for wrong, words in (({"default_steps": "8"}, 'default_steps is "8"; expected a whole'), ({"bases": "base"}, "bases is")):
+        facts(folder, json.dumps(wrong))
+        assert words in unfit(Submit("j", "material", "team", {}, (), {}), (folder,)).sentence
+
+
+def test_the_users_own_teams_and_adapters_in_the_homes_folder_are_offered(folder, tmp_path):
+    """That is where Blender's own engine looks; what is being fetched lies there, too, and is not taken for a user's."""
+    home = tmp_path / "home" / "models"
+    weights(home / "mine" / "team.safetensors", GOOD)
+    (home / "mine" / "base").mkdir()
+    weights(home / "alone.safetensors", GOOD)
+    weights(home / "half" / "team.safetensors", GOOD)
+    weights(home / "flux2-klein-4b" / "transformer" / "weights.safetensors", {})
+    (home / "flux2-klein-4b" / "transformer" / "config.json").write_text("{}")
+    assert [info.name for info in usable((folder,))][-3:] == ["mine", "sound", "alone"]
+    places = {entry.name: entry.place for entry in catalogue((folder,))}
+    assert places["mine"] == places["alone"] == "in-a-folder" and "half" not in places
+    assert places["flux2-klein-4b"] == "at-the-hub"
 
 
 def test_more_models_than_a_message_holds_are_cut_off(folder, caplog):
