@@ -28,6 +28,7 @@ from .models import (
     bytes_of,
     content,
     is_team,
+    home_content,
     listed_folders,
     metadata_of,
     numbers_in,
@@ -133,15 +134,21 @@ def _memory(parameters: int) -> int:
 
 def _loose(extra: Sequence[Path]) -> Iterator[Entry]:
     """Bases and adapters that lie in the user's folders on their own."""
+    for path in _lying(extra):
+        try:
+            entry = _loose_base(path) if path.is_dir() else _loose_adapter(path)
+        except (ModelError, OSError) as error:
+            log.warning("%s is left out: %s", path, error)
+            continue
+        if entry:
+            yield entry
+
+
+def _lying(extra: Sequence[Path]) -> Iterator[Path]:
     for parent in listed_folders(extra):
-        for path in content(parent) if parent.is_dir() and not is_team(parent) else ():
-            try:
-                entry = _loose_base(path) if path.is_dir() else _loose_adapter(path)
-            except (ModelError, OSError) as error:
-                log.warning("%s is left out: %s", path, error)
-                continue
-            if entry:
-                yield entry
+        if parent.is_dir() and not is_team(parent):
+            yield from content(parent)
+    yield from (path for path in home_content() if path.is_file())  # folders there are fetched, perhaps not wholly yet
 
 
 def _loose_base(folder: Path) -> Entry | None:

@@ -51,12 +51,21 @@ def one_line(text: Any) -> Any:
 
 
 def team_folders(extra: Sequence[Path] = ()) -> dict[str, Path]:
-    """The teams' folders by name: bundled, then in `extra` and the folders of TEAMWORK_MODELS. The first of a name wins."""
+    """The teams' folders by name: bundled, then in `extra`, the folders of TEAMWORK_MODELS and the home's own. The first of a name
+    wins."""
     found: dict[str, Path] = {}
     for parent in (BUNDLED, *listed_folders(extra)):
         for folder in _teams_in(parent):
             found.setdefault(folder.name, folder)
+    for folder in home_content():
+        if is_team(folder) and (folder / "base").is_dir():  # a fetched adapter lies there without one
+            found.setdefault(folder.name, folder)
     return found
+
+
+def home_content() -> list[Path]:
+    """What lies in the home's folder of models, fetched or put there by the user."""
+    return content(models_folder()) if models_folder().is_dir() else []
 
 
 def listed_folders(extra: Sequence[Path] = ()) -> list[Path]:
