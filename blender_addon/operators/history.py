@@ -14,6 +14,7 @@ from ..images import ImageError
 from .base import spoken
 
 LABELS = {"source": "Made from", "size": "Working size", "seconds": "Took", "time": "When"}
+OTHER_VERSION = "This was made by another version of the add-on: make it anew from the task's panel."
 GONE = "What this was made from is not in this file any more: make it anew from the task's panel."
 
 
@@ -78,11 +79,13 @@ class TEAMWORK_OT_regenerate(bpy.types.Operator):
         made = _found(self.job)
         operator = getattr(bpy.ops.teamwork, made.operator.removeprefix("teamwork."))
         if not made.operator or not hasattr(bpy.types, operator.idname()):
-            raise ImageError("This was made by another version of the add-on: make it anew from the task's panel.")
+            raise ImageError(OTHER_VERSION)
         _check_scene(context, made)
         settings = made.settings | {"seed": _next_seed(made)} | _same_group(made) | _same_place(context, made)
         try:
             return operator("EXEC_DEFAULT", **_arguments(operator, settings))
+        except (TypeError, ValueError) as error:  # a choice that this version does not have
+            raise ImageError(OTHER_VERSION) from error
         except RuntimeError as error:  # what the operator has reported
             raise ImageError(str(error).strip().removeprefix("Error: ")) from error
 
@@ -149,18 +152,27 @@ class TEAMWORK_OT_use_settings(bpy.types.Operator):
 
     @spoken
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Fill the panel's settings."""
-        made, settings = _found(self.job), context.scene.teamwork
+        """Fill the panel's settings. What this version does not have stays as it is, and is told."""
+        made, settings, unknown = _found(self.job), context.scene.teamwork, []
         for name, value in made.settings.items():
-            prop = settings.bl_rna.properties.get(name)
-            if prop is not None and prop.type == "POINTER":
-                setattr(settings, name, bpy.data.images.get(str(value)))
-            elif prop is not None and not prop.is_readonly:
-                setattr(settings, name, set(value) if getattr(prop, "is_enum_flag", False) else value)
+            try:
+                self._take(settings, name, value)
+            except (TypeError, ValueError):
+                unknown.append(name)
+        if unknown:
+            self.report({"WARNING"}, f"Made by another version of the add-on; left as they are: {', '.join(unknown)}")
         picture = bpy.data.images.get(str(made.facts["source"]))
         if picture is not None:
             settings.picture = picture
         return {"FINISHED"}
+
+    def _take(self, settings: bpy.types.PropertyGroup, name: str, value: Any) -> None:
+        """Raises `TypeError` or `ValueError` for what it cannot be."""
+        prop = settings.bl_rna.properties.get(name)
+        if prop is not None and prop.type == "POINTER":
+            setattr(settings, name, bpy.data.images.get(str(value)))
+        elif prop is not None and not prop.is_readonly:
+            setattr(settings, name, set(value) if getattr(prop, "is_enum_flag", False) else value)
 
 
 class TEAMWORK_OT_clear_history(bpy.types.Operator):

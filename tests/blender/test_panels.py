@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import bpy
 import numpy as np
 import pytest
@@ -213,6 +215,17 @@ def test_the_settings_of_a_result_can_be_shown_and_used(photo):  # noqa: F811
     settings = bpy.context.scene.teamwork
     assert (settings.seed, settings.model, settings.channels) == (9, "tiny", {"normals"})
     assert settings.picture.name == "wall.png"
+
+
+def test_choices_of_another_version_in_a_record_are_told(photo):  # noqa: F811
+    """A file from a colleague whose add-on is newer: what is known here is taken over, and nothing is half made."""
+    material = made(filepath=str(photo), seed=9)
+    job, settings = material["teamwork_job"], json.loads(material["teamwork_settings"])
+    for block in (*bpy.data.materials, *bpy.data.images):
+        block["teamwork_settings"] = json.dumps(settings | {"channels": ["albedo", "wetness"]})
+    assert "another version" in refused(bpy.ops.teamwork.regenerate, job=job)
+    assert bpy.ops.teamwork.use_settings(job=job) == {"FINISHED"}
+    assert bpy.context.scene.teamwork.seed == 9 and bpy.context.scene.teamwork.picture.name == "wall.png"
 
 
 def test_what_cannot_be_made_again_says_so(photo):  # noqa: F811
