@@ -101,13 +101,14 @@ class Server:
         self._wakeup.wake()
 
     def serve(self) -> None:
-        """Answer clients until it is time to stop; then end the workers and leave no record behind."""
+        """Answer clients until it is time to stop; then end the workers and leave no record behind. Raises `WireError` where none can
+        be written."""
         self._wakeup.on_signals(self.stop)
-        self._record.write(self._settings.home)
-        if self._settings.warm:
-            self._supervisor.warm_up()
         poller = self._poller()
         try:
+            self._record.write(self._settings.home)
+            if self._settings.warm:
+                self._supervisor.warm_up()
             while not self._over():
                 for socket, _ in poller.poll(TICK_MS):
                     self._actions[socket]()

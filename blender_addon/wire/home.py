@@ -76,14 +76,28 @@ def create_private(path: Path, text: str) -> bool:
 @contextlib.contextmanager
 def _staged(path: Path, text: str):
     """The text in a temporary file beside `path`; such files get mode 600 when they are made. It is gone afterwards."""
-    handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        _fill(handle, text, path)
         yield name
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def _fill(handle: int, text: str, path: Path) -> None:
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> CredentialsError:
+    return CredentialsError(f"{path} cannot be written ({error.strerror}): make room on its disk, or mend who may write there.")
 
 
 def _publish(staged: str, path: Path) -> bool:

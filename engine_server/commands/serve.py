@@ -115,10 +115,15 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(str(error))
     except zmq.ZMQError as error:
         return _refuse(f"The engine cannot listen at {args.address}: {error.strerror}. Choose another port, or 0 for any.")
+    except OSError as error:
+        return _refuse(f"The engine finds no place for its files ({error.strerror}): make room on its disk.")
     print(f"ready {server.address}", flush=True)
     if server.metrics is not None:
         print(f"metrics at port {server.metrics.port}", flush=True)
-    server.serve()
+    try:
+        server.serve()
+    except WireError as error:
+        return _refuse(str(error))
     return 0
 
 

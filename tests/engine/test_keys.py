@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -105,3 +106,18 @@ def test_the_page_lists_a_key_before_it_starts_the_service():
     steps = ("useradd", "/var/lib/teamwork\n", "daemon-reload", "keys add anna 'KEY'", "systemctl enable --now")
     assert (places := [page.index(step) for step in steps]) == sorted(places)
     assert "LogsDirectory=teamwork" in unit and "/var/log/teamwork/" in page
+
+
+FULL = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+"""The start of a process that can write nothing, as on a full disk."""
+SERVING = FULL + "import engine_server.__main__ as m; sys.exit(m.main(['serve', '--address', '127.0.0.1:0', '--home', sys.argv[1]]))"
+RECORDING = FULL + "import pathlib, blender_addon.wire as w; w.EngineRecord('', 1, '', '').write(pathlib.Path(sys.argv[1]))"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX has such limits")
+@pytest.mark.parametrize(("code", "told"), [(SERVING, "serve: "), (RECORDING, "CredentialsError: ")])
+def test_a_disk_on_which_nothing_can_be_written_is_told_in_a_sentence(tmp_path, code, told):
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode and told in last and "make room on its disk" in last
