@@ -28,6 +28,7 @@ from blender_addon.wire import (
     HandoverLost,
     Message,
     Progress,
+    ProtocolError,
     Result,
     Submit,
     decode,
@@ -101,7 +102,11 @@ class Worker:
             self._end(self._do(message))
 
     def _end(self, message: Message) -> None:
-        self._send(message)
+        try:
+            self._send(message)
+        except ProtocolError as error:  # a result over a limit: nothing of it has left
+            sentence = f"The result cannot be sent in one piece: ask for fewer channels, or use a smaller picture. {error}"
+            self._send(Failed(message.job_id, error.code, printable(sentence)))
         if self._runner is not None:  # else nothing has changed
             self._send(self._state())
 

@@ -11,17 +11,18 @@ from types import SimpleNamespace
 import pytest
 import zmq
 
-from blender_addon.wire import PROTOCOL, Failed, encode
+from blender_addon.wire import PROTOCOL, Failed, Result, decode, encode
 from blender_addon.wire.sockets import private_client_socket
 from engine_server.device_worker import BUSY, IDLE
 from engine_server.failures import explain
 from engine_server.queue import Job
 from engine_server.settings import Settings
 from engine_server.supervisor import Supervisor
-from engine_server.worker_link import DOMAIN, Channel, Orders, WorkerState, key_pair
+from engine_server.worker import Worker
+from engine_server.worker_link import DOMAIN, FROM_WORKER, Channel, Orders, WorkerState, key_pair
 from engine_server.zap import Doorkeeper
 
-from .conftest import submit
+from .conftest import picture, submit
 
 
 class Somewhere:
@@ -148,3 +149,19 @@ def test_an_actor_ends_when_its_connection_breaks(tmp_path):
         assert broken.wait(5)
     finally:
         context.destroy(0), there.destroy(0)
+
+
+def test_a_result_larger_than_a_message_may_be_is_told_and_the_worker_goes_on(monkeypatch):
+    """As all channels of an 8K picture are: the process ended, and the user was told that it had."""
+    channel = Channel(context := zmq.Context())
+    worker = Worker(Orders(channel.address, channel.keys.public, "", "", "w", "cpu"))
+    monkeypatch.setattr("blender_addon.wire.frames.MAX_MESSAGE_BYTES", 20_000)
+    try:
+        worker._end(Result("large", {"albedo": picture(64, 64)}, {}))
+        worker._end(Result("small", {"albedo": picture(8, 8)}, {}))
+        told = []
+        while len(told) < 2 and channel.socket.poll(5000):
+            told.append(decode(channel.socket.recv_multipart()[1:], FROM_WORKER).message)
+        assert told[0].code == "bad-message" and "ask for fewer channels" in told[0].sentence and told[1].job_id == "small"
+    finally:
+        worker._context.destroy(0), channel.close(), context.destroy(0)
