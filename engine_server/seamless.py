@@ -20,7 +20,7 @@ LEAST, MOST = 1.0 / 8.0, 1.0 / 3.0
 """Shares of each side that may be spent on the overlap, whichever joins best: the tile is so much smaller than the picture."""
 LOOK = 128
 """Pixels a side at which overlaps are compared."""
-SHARP, COARSE = 1.0 / 12.0, 1.0 / 8.0
+SHARP, COARSE = 1.0 / 12.0, 1.0 / 4.0
 """Shares of the overlap: over which fine detail changes, and the radius of the means that are coarse brightness."""
 SMALLEST = 16
 """A side of fewer pixels is not cut."""
