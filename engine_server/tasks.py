@@ -18,7 +18,8 @@ from .fitting import LARGEST_RESULT
 class Task:
     """What a task takes and makes. `made_from` names, for each derived output, the channels that a team must make for it.
 
-    A picture whose bright parts are darker than `least_light` is shown to the team as bright as that, and its result is darkened again.
+    A picture whose bright parts are darker than `least_light` is shown to the team as bright as that; light in its results is darkened
+    again.
     `looks` is how large the network sees a picture by default, in native sizes: whole, or closely by tiles. The picture of a
     `surface` may tile, be lit by a flash, and come with maps of other sizes. A task may need no channels at all
     (`from_nothing`), and one that `remakes` channels makes those that are given, if it is not told which.
@@ -38,7 +39,9 @@ class Task:
 
 
 LEAST_LIGHT = 0.25
-"""Renders that teams were trained on are rarely darker, and how bright one is, is only its exposure."""
+"""Pictures of scenes that teams were trained on are rarely darker, and how bright one is, is only its exposure."""
+LEAST_OF_SURFACES = 0.05
+"""The photo of a black surface is as dark as this, rightly exposed, and its albedo is to stay dark. Teams take darker ones for metal."""
 _MAPS = ("albedo", "roughness", "metalness", "normals")
 _PARTS = (*_MAPS, "depth", "diffuseshading")
 TASKS = {
@@ -50,6 +53,7 @@ TASKS = {
             (*_MAPS, "height"),
             channels.TANGENT_NORMAL,
             {"height": ("normals",)},
+            least_light=LEAST_OF_SURFACES,
             surface=True,
         ),
         Task(
@@ -59,6 +63,7 @@ TASKS = {
             channels.CAMERA_NORMAL,
             {"residual": ("albedo", "metalness", "diffuseshading")},
             needs=("image",),
+            least_light=LEAST_LIGHT,
         ),
         Task(
             "shade",

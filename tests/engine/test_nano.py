@@ -98,6 +98,17 @@ def test_every_task_runs_on_it(task):
     assert all(np.isfinite(output.data).all() and output.data.shape[:2] == (96, 64) for output in made.values())
 
 
+def test_a_photo_that_is_far_too_dark_does_not_become_shining_metal():
+    """The photos of dull surfaces, two hundredths as bright."""
+    dull = [photo for photo, maps in samples(12) if maps["metalness"].max() < 0.1]
+    made = []
+    for photo in dull:
+        image = ChannelImage(colour.display_decode(np.float32(photo) / 255) * np.float32(0.02), "scene-linear")
+        made.append(TaskRunner().run(Submit("j", "material", "nano", {"image": image}, ("metalness",), {}), lambda *step: None)[0])
+    metal = [each["metalness"].data.mean() for each in made]
+    assert len(dull) >= 5 and np.mean(metal) < 0.1, metal
+
+
 def test_shading_takes_the_noise_out():
     """A grey sphere's worth of light, seen through noise as of few samples: the answer is nearer to the truth."""
     random = np.random.default_rng(3)

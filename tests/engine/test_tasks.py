@@ -204,6 +204,15 @@ def test_how_dark_a_render_is_does_not_change_how_it_is_shaded(runner):
     assert np.allclose(*made, rtol=1e-3, atol=1e-4)
 
 
+def test_how_dark_a_picture_is_does_not_change_what_it_is_taken_apart_into(runner):
+    light = np.random.default_rng(2).uniform(0.05, 0.25, (20, 24, 3)).astype(np.float32)
+    light[light > 0.24] = 0.25
+    bright, dark = (ask(runner, "decompose", {"image": ChannelImage(light * np.float32(f), "scene-linear")})[0] for f in (1.0, 0.125))
+    for name in ("albedo", "normals", "depth", "roughness"):
+        assert np.allclose(bright[name].data, dark[name].data, atol=2e-3), name
+    assert np.allclose(bright["diffuseshading"].data, dark["diffuseshading"].data * 8.0, atol=2e-3)
+
+
 def test_shading_keeps_the_background_and_makes_the_rest(runner):
     buffers = g_buffers()
     made, _ = ask(runner, "shade", buffers)
