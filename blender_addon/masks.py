@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Masks of pictures: what is made anew."""
+"""Masks of pictures: what is made anew, and what can be seen through."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ def read_mask(mask: bpy.types.Image | None, kind: str, picture: bpy.types.Image)
         sentence = f"The mask is {width} x {height} and {picture.name} {wide} x {high}: make a mask of the same proportions."
         raise ImageError(sentence)
     return images.LaterImage((height, width, 1), lambda: images.converted(stored, curve, 1), "data")
+
+
+def with_opacity(image: bpy.types.Image) -> ChannelImage:
+    """A picture as a channel, scene-linear; where some of it can be seen through, with its alpha as fourth component, and colours
+    without alpha in them. Raises `ImageError`."""
+    if image.type == images.RENDER:
+        with images.rendered(image) as file:
+            return with_opacity(file)
+    stored, light = images.download(image), images.light_curve(image)
+    colours = images.straight_of if images.premultiplied(image, False) else images.colour_of
+    shows = stored.shape[2] == 4 and image.alpha_mode in ("STRAIGHT", "PREMUL") and bool((stored[..., 3] < 1.0).any())
+
+    def curve(lines: np.ndarray) -> np.ndarray:
+        seen = light(colours(lines))
+        return np.concatenate([seen, lines[..., 3:]], -1) if shows else seen
+
+    count = 4 if shows else colours(stored[:1, :1]).shape[2]
+    return images.LaterImage((*stored.shape[:2], count), lambda: images.converted(stored, curve, count))
 
 
 def _curve(image: bpy.types.Image, kind: str) -> Callable[[np.ndarray], np.ndarray]:

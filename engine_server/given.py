@@ -9,7 +9,7 @@ import numpy as np
 
 from blender_addon.wire import ChannelImage
 
-from . import channels, colour, derive, seamless
+from . import channels, colour, derive, membrane, seamless
 from .errors import TaskError
 from .fitting import fit, resized, same_shape
 
@@ -43,6 +43,17 @@ def limited(given: Given) -> dict[str, ChannelImage]:
     """The channels, which are of one size, at most as large as a result can be."""
     size = fit(*next(iter(given.values())).data.shape[:2], 1).result
     return {name: _resized(name, image, size) for name, image in given.items()}
+
+
+def opaque(given: Given) -> dict[str, ChannelImage]:
+    """The channels; of a picture with alpha, what is more transparent than not is filled from around it: whatever colour it has,
+    no surface is to be seen there."""
+    image = given.get("image")
+    if image is None or image.data.shape[-1] not in (2, 4):
+        return dict(given)
+    light, hole = colour.finite(channels.three_components(image.data)), image.data[..., -1] < 0.5
+    light = membrane.filled(light, hole) if not hole.all() else light
+    return {**given, "image": ChannelImage(light, image.space)}
 
 
 def without_gaps(name: str, data: np.ndarray) -> np.ndarray:

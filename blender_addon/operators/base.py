@@ -122,7 +122,11 @@ class ImageOperator(TaskOperator):
         """A name for what is made, the image's own name, and its scene-linear pixels. Raises `ImageError`."""
         source = self._source(context)
         name = Path(source.name).stem if source.source == "FILE" else source.name
-        return name, source.name, images.read_later(source)
+        return name, source.name, self.pixels_of(source)
+
+    def pixels_of(self, image: bpy.types.Image) -> ChannelImage:
+        """What the engine gets of it. Raises `ImageError`."""
+        return images.read_later(image)
 
     def has_picture(self, context: bpy.types.Context) -> bool:
         """Was one chosen, or is one shown?"""

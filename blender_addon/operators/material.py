@@ -11,7 +11,7 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
-from .. import images, jobs, landing
+from .. import images, jobs, landing, masks
 from ..images import ImageError
 from ..material_options import BUMP, CHANNELS, DISPLACEMENT, FLASH, GIVEN, TILINGS, GivenNames, MaterialOptions
 from ..target import Target
@@ -74,6 +74,10 @@ class TEAMWORK_OT_material_from_image(MaterialOptions, GivenNames, ImageOperator
             raise ImageError(fault if not given else "All maps that are wanted are given: choose one more that shall be made.")
         made |= set(given) if self.seamless == "MAKE" else set()
         return tuple(channel for channel, _, _ in CHANNELS if channel in made)
+
+    def pixels_of(self, image: bpy.types.Image) -> ChannelImage:
+        """With what is no surface, because it can be seen through."""
+        return masks.with_opacity(image)
 
     def _inputs(self, context: bpy.types.Context, given: dict[str, bpy.types.Image]) -> tuple[str, str, dict[str, ChannelImage]]:
         """A name for what is made, the photo's own name ("" without one), and what is sent. Raises `ImageError`."""

@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 import pytest
 
+from blender_addon import images, masks
 from blender_addon.material_maps import maps_of
 from blender_addon.materials import build
 from tests.blender.operating import addon, empty, models  # noqa: F401 (fixtures)
@@ -84,3 +85,25 @@ def test_a_height_map_alone_is_one_sentence_with_the_way_out():
     image_of("relief", noise())["teamwork_channel"] = "height"
     with pytest.raises(RuntimeError, match="relief is a height map, .* inpaint its material instead"):
         bpy.ops.teamwork.inpaint(image="relief", mask=with_a_hole("holes").name, model="maker")
+
+
+def test_a_material_does_not_see_what_lies_under_the_transparent_part_of_its_photo():
+    values, made = noise(), {}
+    values[..., 3] = 1.0
+    values[:4, :, 3] = values[:, 16:, 3] = 0.0
+    for name, beneath in (("black", 0.0), ("white", 1.0)):
+        values[values[..., 3] == 0.0, :3] = beneath
+        photo = image_of(name, values)
+        assert masks.with_opacity(photo).data.shape == (*values.shape[:2], 4) and images.read(photo).shape[2] == 3
+        bpy.ops.teamwork.material_from_image(image=name, model="tiny", channels={"albedo", "roughness"})
+        made[name] = maps_of(bpy.data.materials[name])
+    assert all(np.array_equal(stored(made["black"][channel]), stored(made["white"][channel])) for channel in ("albedo", "roughness"))
+    photo.alpha_mode = "CHANNEL_PACKED"
+    assert masks.with_opacity(photo).data.shape[2] == 3, "its alpha is another map"
+
+
+def test_light_in_floats_comes_without_alpha_in_it():
+    alpha = np.random.default_rng(0).uniform(0.3, 1.0, (16, 24, 1)).astype(np.float32)
+    values = np.concatenate([np.float32([0.5, 0.3, 0.2]) * alpha, alpha], -1)
+    seen = masks.with_opacity(image_of("glass", values, "Linear Rec.709", deep=True)).data
+    assert np.allclose(seen[..., :3], (0.5, 0.3, 0.2), atol=1e-3) and np.allclose(seen[..., 3:], alpha, atol=1e-3)

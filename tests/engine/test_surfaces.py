@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from blender_addon.wire import ChannelImage
+from engine_server import membrane
 from engine_server.errors import TaskError
 from engine_server.given import limited as given_limited
 
@@ -136,3 +137,16 @@ def test_more_steps_than_a_team_takes_are_not_taken_and_told(runner):  # noqa: F
     finally:
         for team in runner[0].warm.teams:
             team.most_steps = 0
+
+
+@pytest.mark.parametrize("beneath", [0.0, 1.0, np.nan])
+def test_what_of_a_photo_can_be_seen_through_is_no_surface(runner, beneath):  # noqa: F811
+    """Such as what lies around leaves that were cut out: they are as in a photo that goes on around them."""
+    away = np.hypot(*(np.mgrid[0:16, 0:24] - np.array([8, 12])[:, None, None]))
+    light, alpha = picture(16, 24).data.copy(), (away < 6).astype(np.float32)
+    expected = ask(runner, "material", {"image": ChannelImage(membrane.filled(light, away >= 6), "scene-linear")})[0]
+    light[away >= 6] = beneath
+    made = ask(runner, "material", {"image": ChannelImage(np.concatenate([light, alpha[..., None]], -1), "scene-linear")})[0]
+    assert all(np.allclose(made[name].data, expected[name].data, atol=1e-5) for name in expected)
+    faint = ask(runner, "material", {"image": ChannelImage(np.concatenate([light, 0.3 * alpha[..., None]], -1), "scene-linear")})[0]
+    assert all(np.isfinite(each.data).all() for each in faint.values())
