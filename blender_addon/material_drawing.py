@@ -85,8 +85,9 @@ def hints(settings: bpy.types.PropertyGroup) -> list[str]:
 
 
 def unseen_given(model: ModelInfo, given: Collection[str]) -> list[str]:
-    """A sentence, if the model has no eyes for some of the channels that are given."""
-    unseen = [TITLES.get(channel, channel) for channel in given if f"{channel}.in" not in model.teammates]
+    """A sentence, if the model has no eyes for some of the channels that are given. A height it sees by its normals."""
+    looks = {"height"} if "normals.in" in model.teammates and "normals" not in given else set()
+    unseen = [TITLES.get(channel, channel) for channel in given if f"{channel}.in" not in model.teammates and channel not in looks]
     return [f"{model.title} does not look at your {', '.join(unseen)}: that goes into the result as it is."] if unseen else []
 
 

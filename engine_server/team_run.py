@@ -107,7 +107,9 @@ class Run:
 
     def _note(self) -> str:
         """What the user should know of how this team takes the job; mostly nothing."""
-        unseen = [name for name in self.job.inputs if name not in (*self.team.config.inputs, "mask")]
+        by_normals = {"height"} if "normals" not in self.job.inputs else set()  # which are made of it
+        looks = {*self.team.config.inputs, "mask"} | (by_normals if "normals" in self.team.config.inputs else set())
+        unseen = [name for name in self.job.inputs if name not in looks]
         notes = [f"this model does not look at {', '.join(unseen)}"] if unseen else []
         if self._option("fov") and "halfway" not in self.team.config.inputs:
             notes.append("the flash makes no difference to this model")

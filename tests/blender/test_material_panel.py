@@ -53,6 +53,8 @@ def test_the_panel_tells_what_the_model_can_use(photo, tmp_path):  # noqa: F811
     settings.model, settings.capture, settings.given_albedo = "flash", "AMBIENT", None
     text = " ".join(panel().of("label"))
     assert "taken with a flash" in text and "look at" not in text and "fov" not in panel().of("prop")
+    settings.model, settings.given_height = "nano", bpy.data.images["paint.png"]
+    assert "does not look at" not in " ".join(panel().of("label")), "it sees the normals that are made of a height"
 
 
 def test_the_button_has_all_settings_and_works_without_a_photo(tmp_path):

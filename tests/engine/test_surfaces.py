@@ -43,7 +43,9 @@ def test_normals_follow_from_a_given_height_map(runner):  # noqa: F811
     made, info = ask(runner, "material", inputs, ("normals", "height"), height_scale=0.5)
     slope = -made["normals"].data[8, 8, 0] / made["normals"].data[8, 8, 2]
     assert np.isclose(slope, 0.5 * 16 / 15, atol=1e-3) and info["height_scale"] == 0.5
-    assert np.array_equal(made["height"].data, ramp) and "height" in info["note"]
+    assert np.array_equal(made["height"].data, ramp) and "note" not in info, "the team looks at the normals"
+    both = inputs | {"normals": ChannelImage(made["normals"].data, "tangent-normal")}
+    assert "does not look at height" in ask(runner, "material", both, ("albedo",))[1]["note"]
 
 
 def test_a_given_height_map_is_as_steep_after_it_was_cut(runner):  # noqa: F811
