@@ -33,16 +33,17 @@ class PictureError(ValueError):
 
 
 def load(path: Path, channel: str, task: str) -> ChannelImage:
-    """The picture of a channel, as the task wants it on the wire. Raises `PictureError`, and `TaskError` for no channel."""
+    """The picture of a channel, as the task wants it on the wire: that of a surface with its alpha, if it has any. Raises
+    `PictureError`, and `TaskError` for no channel."""
     word = channels.channel(channel)
     space = TASKS[task].normals if channel == "normals" and task in TASKS else word.spaces[0]
     if path.suffix.lower() == ".npy":
         return ChannelImage(_numbers(path), space)
     if channel == "depth":
         raise PictureError(f"{path} cannot hold a depth in metres; expected a .npy file of height x width x 1 numbers.")
-    stored = _stored(path)
+    stored = _stored(path, alpha=channel == "image" and task in TASKS and TASKS[task].surface)
     if space == channels.SCENE_LINEAR:
-        return ChannelImage(srgb_to_linear(stored), space)
+        return ChannelImage(np.concatenate([srgb_to_linear(stored[..., :3]), stored[..., 3:]], axis=-1), space)
     if channel == "normals":
         return ChannelImage(channels.normals_decode(stored), space)
     return ChannelImage(channels.single_value(stored) if word.components == 1 else stored, space)
@@ -58,12 +59,12 @@ def _numbers(path: Path) -> np.ndarray:
     return np.ascontiguousarray(values.reshape(*values.shape[:2], -1), np.float32)
 
 
-def _stored(path: Path) -> np.ndarray:
+def _stored(path: Path, alpha: bool) -> np.ndarray:
     from .evaluate.errors import DataError
     from .evaluate.pngs import read  # Pillow, which .npy files do without
 
     try:
-        return read(path)
+        return read(path, alpha)
     except DataError as error:
         raise PictureError(str(error)) from error
 

@@ -33,11 +33,15 @@ def check(path: Path) -> None:
         raise DataError(f"{path} is not a whole PNG ({error}); copy it again, or leave it out.") from error
 
 
-def read(path: Path) -> np.ndarray:
-    """The picture as stored but upright, H x W x 3 float32 in 0..1: grey repeated, alpha dropped. Raises DataError."""
+def read(path: Path, alpha: bool = False) -> np.ndarray:
+    """The picture as stored but upright, H x W x 3 float32 in 0..1: grey repeated, alpha dropped, or, with `alpha`, kept as fourth
+    component where the file has one. Raises DataError."""
     try:
         with Image.open(path) as image:
-            return model_array(_upright(_values(path, image), _orientation(image)))
+            values = _upright(_values(path, image), _orientation(image))
+            picture = model_array(values)
+            kept = alpha and values.ndim == 3 and values.shape[-1] in (2, 4)
+            return np.concatenate([picture, model_array(values[..., -1])[..., :1]], axis=-1) if kept else picture
     except _BROKEN as error:
         fault = f"{path} cannot be read ({error}); expected a PNG of 8 or 16 bits, or a JPEG."
         raise DataError(_not_there(path) or fault) from error

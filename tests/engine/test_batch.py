@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from blender_addon.png import encode_png
 from blender_addon.wire import ChannelImage, Failed, Result, run_in_order
@@ -218,3 +219,12 @@ def test_who_leaves_early_has_the_rest_cancelled(launch):
         wait_for(lambda: [(job.job_id, job.state) for job in client.jobs()] == [("early-0", "done")])
         client.submit(submit("after"))
         assert isinstance(end_of(client, "after"), Result)
+
+
+@pytest.mark.parametrize(("mode", "components"), [("RGB", 3), ("RGBA", 4), ("L", 3), ("LA", 4)])
+def test_the_alpha_of_a_surface_goes_along_with_its_photo(tmp_path, mode, components):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, len(mode)), np.uint8)
+    Image.fromarray(pixels.squeeze(), mode).save(tmp_path / "leaf.png")
+    seen, scene = (load(tmp_path / "leaf.png", "image", task).data for task in ("material", "decompose"))
+    assert seen.shape == (6, 5, components) and scene.shape == (6, 5, 3) and np.array_equal(seen[..., :3], scene)
+    assert components == 3 or np.allclose(seen[..., 3] * 255, pixels[..., -1], atol=1e-3)
