@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -36,14 +36,34 @@ def new_base(config: TrainConfig, shift: float = 1.0) -> Base:
     A configuration with `block_out_channels` is that of a UNet, any other that of an SD3 transformer.
     """
     torch.manual_seed(config.seed)
-    vae = _trained_vae(config.base)
+    vae, told = _trained_vae(config.base), config.network
     scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
-    if "block_out_channels" in config.network:
-        prompt = Prompt(torch.zeros(1, 1, config.network["cross_attention_dim"]))
-        return SD2(UNet2DConditionModel.from_config(config.network), vae, scheduler, prompt)
-    pooled = torch.zeros(1, config.network["pooled_projection_dim"])
-    prompt = Prompt(torch.zeros(1, 1, config.network["joint_attention_dim"]), pooled)
-    return SD3(SD3Transformer2DModel.from_config(config.network), vae, scheduler, prompt)
+    _check_network(told, vae.config.latent_channels)
+    if "block_out_channels" in told:
+        prompt = Prompt(torch.zeros(1, 1, told["cross_attention_dim"]))
+        return SD2(UNet2DConditionModel.from_config(told), vae, scheduler, prompt)
+    prompt = Prompt(torch.zeros(1, 1, told["joint_attention_dim"]), torch.zeros(1, told["pooled_projection_dim"]))
+    return SD3(SD3Transformer2DModel.from_config(told), vae, scheduler, prompt)
+
+
+def _check_network(told: dict, channels: int) -> None:
+    """Raises `ConfigError` where a fresh base's [network] lacks a number, or is for other latents than its autoencoder's."""
+    unet = "block_out_channels" in told
+    for name in ("cross_attention_dim",) if unet else ("joint_attention_dim", "pooled_projection_dim"):
+        if not isinstance(told.get(name), int):
+            raise ConfigError(f"[network] has no whole number as {name}; a fresh base needs it.")
+    for name in ("in_channels", "out_channels"):
+        if (count := told.get(name, 4 if unet else 16)) != channels:
+            raise ConfigError(f"[network] has {count} {name}, but the latents of the autoencoder have {channels}.")
+
+
+def check_crops(base: Base, crops: Iterable[int]) -> None:
+    """Raises `ConfigError` for crops that a base cannot take."""
+    multiple, largest = base.multiple, base.largest
+    for crop in crops:
+        if crop % multiple or (largest and crop // base.factor > largest):
+            limit = f" of at most {largest * base.factor}" if largest else ""
+            raise ConfigError(f"crop is {crop}; {base.name or 'this base'} takes multiples of {multiple} pixels{limit}.")
 
 
 def _trained_vae(place: str) -> AutoencoderDC:
@@ -115,6 +135,7 @@ class BaseStage:
         self.config, self.options = config, options_of(config)
         device = ranks.device if ranks else "cpu"
         self.base = new_base(config, self.options.shift)
+        check_crops(self.base, [config.crop])
         self.base.network.requires_grad_(True).train().to(device)
         self.base.vae.to(device)
         self.base.prompt = self.base.prompt.to(device)

@@ -19,7 +19,7 @@ from torch import nn
 
 from ..diffusion.base import Base, Prompts
 from ..diffusion.loading import load_base
-from .base import save_base, trainable_base
+from .base import check_crops, save_base, trainable_base
 from .config import DataSet, TrainConfig
 from .errors import ConfigError
 from .latents import LatentCache
@@ -29,7 +29,7 @@ from .ranks import Ranks
 from .samples import Batch
 from .seeds import seeds
 from .sets import Samples, sample_set, shares
-from .wide import WIDE, WideEntry, read_wide, take_wide, widened, with_entry, with_layers, write_wide
+from .wide import WIDE, WideEntry, check_teammates, read_wide, take_wide, widened, with_entry, with_layers, write_wide
 
 Tensor = torch.Tensor
 TIME = 1000.0
@@ -88,12 +88,13 @@ class EstimateStage:
     """
 
     def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
-        """Raises `ConfigError` where the configuration, the data or the base do not fit each other."""
+        """Raises `ConfigError` or `TeamError` where the configuration, the data or the base do not fit each other."""
         torch.manual_seed(config.seed)
         self.config, self.options, ranks = config, options_of(config), ranks or Ranks("cpu")
         self.base = trainable_base(config, self.options.shift, str(ranks.device))
         self.wanted = sorted({name for data in config.data for name in data.wanted})
         self.given = self._given(config.data)
+        check_teammates([*(f"{name}.in" for name in self.given), *(f"{name}.out" for name in self.wanted)])
         checked_emphasis(self.options.emphasis, self.wanted)
         if hasattr(self.base.template, "alphas_cumprod"):
             raise ConfigError(f"The stage estimate needs flow matching; {self.base.name} predicts noise or velocity of a diffusion.")
@@ -101,6 +102,7 @@ class EstimateStage:
         self._widen(Path(config.base) / WIDE)
         self.base.network.requires_grad_(True).train().to(memory_format=torch.channels_last)
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
+        check_crops(self.base, [crop for crop, _ in self.sizes])
         cache = LatentCache(self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say)
         self.sets = [self._set(data, cache) for data in config.data]
         ranks.first_alone(lambda: cache.fill([p for s in self.sets for p in s.pictures]))

@@ -127,12 +127,21 @@ KINDS: dict[str, type] = {
     "joint": JointOptions,
 }
 
+SHARES = {
+    "vae": ("recolour",),
+    "base": ("recolour", "start_share"),
+    "estimate": ("known",),
+    "unison": ("holes", "given", "unsaid", "untold", "start_share"),
+    "team": ("keep", "start_share"),
+}
+"""The options of each stage that are shares, from 0 to 1."""
+
 
 def options_of(config: TrainConfig) -> Options:
     """The options of the configured stage; raises `ConfigError` for one that it does not have."""
     options = build(KINDS[config.stage], config.options, f"[options] of the stage {config.stage}")
-    if getattr(options, "error", "square") not in ("square", "rmse"):
-        raise ConfigError(f"options.error is {options.error!r}; expected square or rmse.")
+    _check_all(options)
+    _check_shares(options, *SHARES.get(config.stage, ()))
     if isinstance(options, TeamOptions):
         _check(options)
     if isinstance(options, JointOptions):
@@ -142,12 +151,31 @@ def options_of(config: TrainConfig) -> Options:
     return options
 
 
+def _check_all(options: Options) -> None:
+    """What several stages have, or one of few options."""
+    if getattr(options, "error", "square") not in ("square", "rmse"):
+        raise ConfigError(f"options.error is {options.error!r}; expected square or rmse.")
+    sizes = getattr(options, "sizes", ())
+    if not all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in sizes):
+        raise ConfigError(f"options.sizes is {sizes!r}; expected pairs of crop and batch, such as [[256, 2], [512, 1]].")
+    if isinstance(options, BaseOptions) and options.pool < 1:
+        raise ConfigError(f"options.pool is {options.pool!r}; expected how many crops are encoded, such as 4000.")
+    if not getattr(options, "shift", 1.0) > 0:
+        raise ConfigError(f"options.shift is {options.shift!r}; expected a number above 0, mostly 1 to 3.")
+
+
 def _check_unison(options: UnisonOptions) -> None:
     if options.hub not in (made := [n for n in options.teammates if n.endswith(".out")]):
         raise ConfigError(f"options.hub is {options.hub!r}; expected one of {', '.join(made)}.")
     if not 0 < options.spread < math.inf:
         raise ConfigError(f"options.spread is {options.spread!r}; expected a number above 0, mostly 0.2 to 1.")
-    _check_shares(options, "holes", "given", "unsaid", "untold", "start_share")
+    for name, share in options.wanted.items():
+        if f"{name}.out" not in made:
+            raise ConfigError(f"options.wanted names {name!r}, which is no output; the outputs are {', '.join(made)}.")
+        if not 0 <= share <= 1:
+            raise ConfigError(f"options.wanted has {share} for {name}; expected a number from 0 to 1.")
+    if options.outside < 0:
+        raise ConfigError(f"options.outside is {options.outside!r}; expected 0 or more.")
 
 
 def _check_joint(options: JointOptions) -> None:
@@ -164,11 +192,8 @@ def _check(options: TeamOptions) -> None:
         raise ConfigError(f"options.weighting is {options.weighting!r}; expected auto, sigma_sqrt or unit.")
     if options.measure not in ("latents", "pixels"):
         raise ConfigError(f"options.measure is {options.measure!r}; expected latents or pixels.")
-    if not all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in options.sizes):
-        raise ConfigError(f"options.sizes is {options.sizes!r}; expected pairs of crop and batch, such as [[256, 2], [512, 1]].")
     if options.saved not in ("float32", "bfloat16", "float16"):
         raise ConfigError(f"options.saved is {options.saved!r}; expected float32, bfloat16 or float16.")
-    _check_shares(options, "keep", "start_share")
 
 
 def _check_shares(options: Options, *names: str) -> None:

@@ -14,6 +14,7 @@ from ..diffusion.loading import load_base
 from ..teamwork.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from ..teamwork.config import TeamConfig
 from ..teamwork.inject import adapters, attach, profile_layers
+from .base import check_crops
 from .config import DataSet, TrainConfig, build
 from .errors import ConfigError
 from .estimate import EstimateStage, Teacher
@@ -111,7 +112,7 @@ class TeamStage:
         self.measure = pixel_measure(self.base) if self.options.measure == "pixels" else torch.ones(1, 1, 1)
         self.teacher = Teacher(Path(self.options.teacher), str(ranks.device)) if self.options.teacher else None
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
-        self._check_sizes()
+        check_crops(self.base, [crop for crop, _ in self.sizes])
         checked_emphasis(self.options.emphasis, self.team.outputs)
         cache = LatentCache(
             self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say
@@ -133,13 +134,6 @@ class TeamStage:
         self.roster = attach(network, layers, self.team)
         if earlier:
             warm_start(network, self.team, earlier)
-
-    def _check_sizes(self) -> None:
-        multiple, largest = self.base.multiple, self.base.largest
-        for crop, _ in self.sizes:
-            if crop % multiple or (largest and crop // self.base.factor > largest):
-                limit = f" of at most {largest * self.base.factor}" if largest else ""
-                raise ConfigError(f"crop is {crop}; {self.base.name} takes multiples of {multiple} pixels{limit}.")
 
     def _sets(self, sets: tuple[DataSet, ...], cache: LatentCache) -> list[Samples]:
         channels, smallest = {*self.team.inputs, *self.team.outputs}, min(crop for crop, _ in self.sizes)

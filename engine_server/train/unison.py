@@ -20,7 +20,7 @@ from torch import nn
 
 from ..diffusion.base import Base, Prompts
 from ..teamwork.asked import HOLLOW
-from .base import has_network, save_base, trainable_base
+from .base import check_crops, has_network, save_base, trainable_base
 from .config import TrainConfig
 from .estimate import GIVEN, answers_of
 from .holes import random_hole
@@ -32,7 +32,7 @@ from .ranks import Ranks
 from .samples import Batch
 from .seeds import on_device, seeds
 from .sets import sample_set, shares
-from .wide import WIDE, read_wide, take_wide, widened, with_entry, with_layers, write_wide
+from .wide import WIDE, check_teammates, read_wide, take_wide, widened, with_entry, with_layers, write_wide
 from .wordtable import WordTable
 
 Tensor = torch.Tensor
@@ -98,10 +98,11 @@ class UnisonStage:
     """Error of the clean latents of all wanted channels, each picture with its own teammates at work."""
 
     def __init__(self, config: TrainConfig, ranks: Ranks | None = None, say: Callable[[str], None] = print) -> None:
-        """Raises `ConfigError` where the configuration, the data or the base do not fit each other."""
+        """Raises `ConfigError` or `TeamError` where the configuration, the data or the base do not fit each other."""
         torch.manual_seed(config.seed)
         self.config, self.options, ranks = config, options_of(config), ranks or Ranks("cpu")
         self.teammates = self.options.teammates
+        check_teammates(self.teammates)
         self.outputs = [name for name in self.teammates if name.endswith(".out")]
         checked_emphasis(self.options.emphasis, [name.removesuffix(".out") for name in self.outputs])
         self.channels = sorted({name.rpartition(".")[0] for name in self.teammates} - {"mask"})
@@ -117,6 +118,7 @@ class UnisonStage:
         middle = side // self.base.factor // 2
         self.hollow = self._encoded(torch.full((1, 3, side, side), 2 * HOLLOW - 1.0))[0, :, middle, middle, None, None]
         self.sizes = self.options.sizes or ((config.crop, config.batch),)
+        check_crops(self.base, [crop for crop, _ in self.sizes])
         cache = LatentCache(self.base, Path(self.options.latents or f"{config.output}/latents.safetensors"), config.precision, say)
         smallest = min(crop for crop, _ in self.sizes)
         self.sets = [sample_set(data, cache, set(self.channels), set(self.channels), smallest) for data in config.data]

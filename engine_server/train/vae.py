@@ -11,6 +11,7 @@ from diffusers import AutoencoderDC
 
 from ..whole import whole_folder
 from .config import TrainConfig
+from .errors import ConfigError
 from .images import CropSource
 from .options import options_of
 from .principal import start_from_components
@@ -33,8 +34,12 @@ class VaeStage:
         torch.manual_seed(config.seed)
         self.config, self.options = config, options_of(config)
         self.device = ranks.device if ranks else torch.device("cpu")
+        if not config.network:
+            raise ConfigError("[network] is empty; describe the autoencoder there, as diffusers' AutoencoderDC takes it.")
         self.source = CropSource(config.data, config.crop, config.seed, self.options.recolour)
         self.vae = AutoencoderDC.from_config(config.network).to(memory_format=torch.channels_last)
+        if config.crop % (factor := 2 ** (len(self.vae.encoder.down_blocks) - 1)):
+            raise ConfigError(f"crop is {config.crop}; this autoencoder takes multiples of {factor} pixels.")
         start_from_components(self.vae, self.source.batch(512))
         self.vae.to(self.device)
 

@@ -7,7 +7,7 @@ They look at single cells, as the adapters of a team do: `graft` makes a team of
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,11 +16,17 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..diffusion.base import Base
+from ..teamwork.config import TeamConfig
 from ..whole import whole_file
 from .errors import ConfigError
 
 Tensor = torch.Tensor
 WIDE = "wide.safetensors"
+
+
+def check_teammates(names: Sequence[str]) -> None:
+    """Raises `TeamError` for teammates that no team can have: `graft` would say so when all the training is done."""
+    TeamConfig(tuple(names), rank=1, profile="SD2")
 
 
 class WideEntry(nn.Module):
