@@ -42,12 +42,16 @@ class Ranks:
         return self.index == 0
 
     def average(self, parameters: list[torch.nn.Parameter]) -> None:
-        """Replace the gradients of all processes by their mean; none counts as zero."""
+        """Replace the gradients of all processes by their mean; none counts as zero, and where no process has one there is none.
+
+        An optimiser leaves parameters without a gradient as they are, but moves those whose gradient is zero by what it remembers.
+        """
         if self.count == 1:
             return
         from accelerate.utils import reduce
 
-        for parameter in parameters:
+        held = self.agree(*(float(parameter.grad is not None) for parameter in parameters))
+        for parameter in (parameter for parameter, any_has in zip(parameters, held, strict=True) if any_has):
             grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = reduce(grad, "mean")
 

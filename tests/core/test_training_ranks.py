@@ -35,6 +35,26 @@ def test_two_processes_learn_what_one_does_with_twice_the_batches(tmp_path):
         torch.testing.assert_close(b[name], a[name], rtol=1e-4, atol=1e-6)
 
 
+def test_what_no_process_has_trained_in_a_step_stays_as_alone(tmp_path):
+    """A joint run's batches are for one team each: the adapters of the others have no gradient in that step."""
+    (tmp_path / "base").mkdir()
+    samples, base = write_samples(tmp_path / "samples"), tiny_base("SD2", tmp_path / "base")
+    maps = team_config(samples, base, tmp_path, network={"profile": "SD2"})
+    depths = dataclasses.replace(maps, network=maps.network | {"teammates": ("image.in", "depth.out")})
+    teams = tuple(str(write_config(team, tmp_path / name)) for name, team in (("maps.toml", maps), ("depths.toml", depths)))
+    alone = dataclasses.replace(
+        maps, stage="joint", data=(), network={}, options={"teams": teams}, output=str(tmp_path / "alone"), steps=3, accumulate=2
+    )
+    train(alone)
+    together = dataclasses.replace(alone, output=str(tmp_path / "together"), accumulate=1)
+    process = start(write_config(together, tmp_path / "c.toml"), *TWO)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    a, b = (load_file(tmp_path / name / "depths" / "team.safetensors") for name in ("alone", "together"))
+    for name in a:
+        torch.testing.assert_close(b[name], a[name], rtol=1e-4, atol=1e-5)
+
+
 def test_a_device_that_is_not_there_gets_a_sentence():
     with pytest.raises(ConfigError, match="'cuda:77' is not there .*cpu always is"):
         Ranks("cuda:77")
