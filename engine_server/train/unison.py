@@ -202,11 +202,11 @@ class UnisonStage:
     def _roles(self, has: set[str], random: np.random.Generator) -> set[str]:
         """The teammates at work on one picture with these channels; the hub is always one of them."""
         wanted = {n for n in self.channels if n in has and random.random() < self.options.wanted.get(n, 1.0)} | {self.hub}
-        draw = random.random()
-        if draw < self.options.holes:
+        draw, holes = random.random(), self.options.holes if "mask.in" in self.teammates else 0.0  # without a mask all would be known
+        if draw < holes:
             known = {n for n in wanted if n != self.hub or random.random() < HUB_KNOWN} or {self.hub}
             active = {f"{n}.out" for n in wanted} | {f"{n}.in" for n in known} | {"mask.in"}
-        elif draw < self.options.holes + self.options.given:
+        elif draw < holes + self.options.given:
             given = {n for n in self.channels if n in has and random.random() < GIVEN}
             active = {f"{n}.out" for n in wanted - given | {self.hub}} | {f"{n}.in" for n in given}
         else:

@@ -135,6 +135,14 @@ def test_holes_are_neither_nothing_nor_all():
         assert 0 < float(hole.mean()) < 1
 
 
+def test_without_a_mask_nothing_that_is_given_is_learnt_as_wanted(config):
+    """All of a picture is known around a hole; where no mask tells of the hole that would be to copy what is given."""
+    names = ("albedo.in", "image.in", "albedo.out", "image.out")
+    stage = stage_for(dataclasses.replace(config, options=config.options | {"teammates": names, "holes": 1.0}))
+    random = np.random.default_rng(0)
+    assert not any({"image.in", "image.out"} <= stage._roles({"albedo", "image"}, random) for _ in range(200))
+
+
 def test_mistakes_get_a_sentence(config, tmp_path):
     with pytest.raises(ConfigError, match=r"options\.hub is 'normals\.out'; expected one of albedo\.out, depth\.out"):
         stage_for(dataclasses.replace(config, options=config.options | {"hub": "normals.out"}))
