@@ -20,11 +20,13 @@ import torch
 
 from ..channels import CHANNELS
 from ..diffusion.loading import load_base
-from ..evaluate.pngs import read
+from ..tasks import TASKS
 from ..teamwork.checkpoint import load_checkpoint, read_checkpoint, write_checkpoint
 from ..teamwork.shrink import cut_rank, in_eight_bits
 from .base import save_base
 from .errors import ConfigError, in_a_sentence, require_folder
+from .files import SUFFIXES, load_picture
+from .packed import pack_files, read_pack
 
 FOLDERS = {
     "base": "the base, as training left it",
@@ -42,14 +44,26 @@ MAPS = ("albedo", "roughness", "metalness", "depth", "diffuseshading")
 
 
 def mean_maps(folder: Path) -> dict[str, float | list[float]]:
-    """The mean of each map over a training folder, in model encoding: what a naive answer would be."""
+    """The mean of each map over a training folder, of samples or of packs, in model encoding: what a naive answer would be.
+
+    Raises `ConfigError` for a folder without any of them.
+    """
     means: dict[str, float | list[float]] = {}
+    packs = [read_pack(path) for path in pack_files(folder)]
     for name in MAPS:
-        if not (files := sorted(folder.glob(f"*/{name}.png"))):
-            continue
-        mean = np.mean([read(f).mean((0, 1), np.float64) for f in files], axis=0)
-        means[name] = mean.tolist() if CHANNELS[name].components == 3 else float(mean.mean())
+        colours = [_unpacked(row).mean((0, 1), np.float64) for pack in packs for row in pack.get(name, ())]
+        files = sorted(file for file in folder.glob(f"*/{name}.*") if file.suffix.lower() in SUFFIXES)
+        if colours := [*colours, *(load_picture(file, name).mean((0, 1), np.float64) for file in files)]:
+            mean = np.mean(colours, axis=0)
+            means[name] = mean.tolist() if CHANNELS[name].components == 3 else float(mean.mean())
+    if not means:
+        raise ConfigError(f"{folder} holds none of {', '.join(MAPS)}, of which the means are taken; expected samples or packs.")
     return means
+
+
+def _unpacked(row: torch.Tensor) -> np.ndarray:
+    """C x H x W bytes of a pack as H x W x 3 in 0..1."""
+    return row.expand(3, -1, -1).permute(1, 2, 0).numpy() / np.float32(255)
 
 
 def bundle(
@@ -153,13 +167,29 @@ def _bundle(args: argparse.Namespace) -> None:
     bases = {"base": args.base} | {f"{name}_base": Path(folder) for name, folder in args.other_base}
     for folder in (*bases.values(), *adapters.values(), args.data, *([args.scenes] if args.scenes else [])):
         require_folder(folder, "name those that training left, and the samples that it saw")
-    if missing := [name for name in args.float8 if f"{name}_base" not in bases]:
-        raise ConfigError(f"--float8 {missing[0]}: there is no --other-base of that name; give one.")
+    _check(args, adapters, bases)
     means = mean_maps(args.data), mean_maps(args.scenes) if args.scenes else {}
     bundle(bases, adapters, args.out, _facts(args), dict(args.shrink), [f"{name}_base" for name in args.float8])
     write_json(args.out / "naive_means.json", means[0])
     if args.scenes:
         write_json(args.out / "naive_means_scenes.json", means[1])
+
+
+def _check(args: argparse.Namespace, adapters: Collection[str], bases: Collection[str]) -> None:
+    """Raises `ConfigError` for an option about an adapter, a base or a task that there is not, which would do nothing."""
+    if len(adapters) <= len(args.also):
+        raise ConfigError("--also names an adapter twice, or one 'team', which is that of --team; give each a name of its own.")
+    if missing := [name for name in args.float8 if f"{name}_base" not in bases]:
+        raise ConfigError(f"--float8 {missing[0]}: there is no --other-base of that name; give one.")
+    for option in (*OWN, "detail", "shrink", "always", "other-base"):
+        for name, *_ in getattr(args, option.replace("-", "_")):
+            if name not in adapters:
+                raise ConfigError(f"--{option} {name}: there is no adapter of that name; there are {', '.join(adapters)}.")
+    for task in (*(task for *_, tasks in args.also for task in tasks.split(",")), *(task for task, _ in args.task)):
+        if task not in TASKS:
+            raise ConfigError(f"There is no task {task!r}; the tasks are {', '.join(TASKS)}.")
+    if wrong := [steps for steps in (args.steps, *(steps for _, steps in args.task)) if steps < 1]:
+        raise ConfigError(f"A team of {wrong[0]} steps cannot be; give 1 or more.")
 
 
 def _facts(args: argparse.Namespace) -> dict[str, Any]:

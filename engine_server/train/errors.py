@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,3 +46,10 @@ def require_folder(folder: Path, what: str) -> None:
     """Raise `ConfigError` where there is no such folder; `what` says what it is for."""
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {folder}; {what}.")
+
+
+def check_numbers(args: Namespace, **least: int) -> None:
+    """Raises `ConfigError` for an option of a command whose number is below its least."""
+    for name, expected in least.items():
+        if (value := getattr(args, name)) < expected:
+            raise ConfigError(f"--{name} is {value}; expected {expected} or more.")

@@ -24,6 +24,7 @@ from PIL import Image
 
 from ..channels import normals_encode
 from ..colour import display_encode
+from .errors import check_numbers
 from .generate_camera import photograph, to_bytes
 from .generate_lights import LightPool, random_flash
 from .generate_materials import Maps, load_material, split_materials
@@ -201,6 +202,9 @@ def main(argv: list[str] | None = None) -> int:
     options = arguments().parse_args(argv)
     torch.set_num_threads(1)
     try:
+        check_numbers(options, count=1, first=0, size=1, seed=0, packed=0)
+        if not 0 <= options.procedural <= 1:
+            raise ValueError(f"--procedural is {options.procedural}; expected a share from 0 to 1.")
         made = recipe(options.materials, options.environments, options.size, options.seed, options.validation, options.procedural)
         span = (options.out, options.first, options.count)
         written = generate_packs(made, *span, options.packed) if options.packed else generate(made, *span)

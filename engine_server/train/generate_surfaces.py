@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import in_a_sentence, require_folder
+from .errors import check_numbers, in_a_sentence, require_folder
 from .generate import truth
 from .generate_materials import Maps, load_material, split_materials
 from .generate_variations import cut, flip, recolour, reroughen, strengthen
@@ -77,6 +77,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> None:
+    check_numbers(args, count=1, first=0, size=1, seed=0, packed=1)
     require_folder(args.materials, "name one with <material>/basecolor.jpg")
     numbers = range(args.first, args.first + args.count)
     folders, _ = split_materials(args.materials, args.validation)

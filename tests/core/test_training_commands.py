@@ -6,16 +6,17 @@ import sys
 
 import pytest
 
-from engine_server.train import bundle, generate_panoramas, generate_surfaces, graft, packed, ungraft
+from engine_server.train import bundle, generate, generate_panoramas, generate_surfaces, graft, packed, ungraft
 from engine_server.train.wide import WIDE
 from scripts import gallery, model_card
 
 from .tiny import tiny_adapter, tiny_base
 from .training import ROOT, write_samples
 
+BUNDLE = "--base base --team base --out made"
 NAMES = {
-    "packed": packed, "generate_surfaces": generate_surfaces, "graft": graft, "ungraft": ungraft, "bundle": bundle,
-    "model_card": model_card, "gallery": gallery,
+    "packed": packed, "generate": generate, "generate_surfaces": generate_surfaces, "graft": graft, "ungraft": ungraft,
+    "bundle": bundle, "model_card": model_card, "gallery": gallery,
 }  # fmt: skip
 
 
@@ -54,6 +55,20 @@ def place(tmp_path_factory):
         ("bundle", "--base empty --team empty --data samples --out made", "empty is not a diffusers base"),
         ("bundle", "--base base --team empty --data cut --out made", "cut/0/albedo.png"),
         ("bundle", "--base base --team empty --data samples --out made --float8 it", "--float8 it: there is no --other-base"),
+        ("bundle", f"{BUNDLE} --data empty", "empty holds none of albedo, roughness, metalness, depth, diffuseshading"),
+        ("bundle", f"{BUNDLE} --data samples --shrink it=4", "--shrink it: there is no adapter of that name; there are team."),
+        ("bundle", f"{BUNDLE} --data samples --most-steps it=1", "--most-steps it: there is no adapter of that name"),
+        ("bundle", f"{BUNDLE} --data samples --also team=base=shade", "--also names an adapter twice, or one 'team'"),
+        ("bundle", f"{BUNDLE} --data samples --also it=base=shading", "There is no task 'shading'; the tasks are material,"),
+        ("bundle", f"{BUNDLE} --data samples --task synthesise=4", "There is no task 'synthesise'; the tasks are material,"),
+        ("bundle", f"{BUNDLE} --data samples --task synthesize=0", "A team of 0 steps cannot be"),
+        ("generate_surfaces", "--materials samples --out made --count 1 --packed 0", "--packed is 0; expected 1 or more."),
+        ("generate_surfaces", "--materials samples --out made --count 1 --size 0", "--size is 0; expected 1 or more."),
+        ("generate_surfaces", "--materials samples --out made --count 0", "--count is 0; expected 1 or more."),
+        ("generate_surfaces", "--materials samples --out made --count 1 --first -5", "--first is -5; expected 0 or more."),
+        ("generate", "--materials samples --out made --count 1 --packed -1", "--packed is -1; expected 0 or more."),
+        ("generate", "--materials samples --out made --count 1 --first -5", "--first is -5; expected 0 or more."),
+        ("generate", "--materials samples --out made --count 1 --procedural 2", "--procedural is 2.0; expected a share from 0 to 1."),
         ("generate_surfaces", "--materials gone --out made --count 1", "There is no folder gone; name one with"),
         ("generate_surfaces", "--materials samples --out made --count 1", "samples holds no material; expected <material>/ with"),
         ("model_card", "--planes gone --card card.md", "there is no folder gone; --planes names a folder of samples."),

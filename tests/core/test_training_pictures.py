@@ -10,6 +10,7 @@ from engine_server.train.bundle import mean_maps
 from engine_server.train.config import ConfigError, DataSet
 from engine_server.train.generate_materials import MaterialError, load_material
 from engine_server.train.images import load_pictures
+from engine_server.train.packed import pack_folder
 
 GREY = 0.25
 """Of the 16-bit pictures here."""
@@ -30,6 +31,19 @@ def test_sixteen_bit_grey_keeps_its_values_in_every_reader(tmp_path):
     for name in ("basecolor", "normal"):
         Image.new("RGB", (8, 8), (128, 128, 255)).save(tmp_path / "one" / f"{name}.png")
     assert (load_material(tmp_path / "one").roughness == 64).all()
+
+
+def test_the_means_of_maps_are_those_of_every_kind_of_sample(tmp_path):
+    """JPEG, arrays and packs are training data as PNG is; a bundle without means has nothing that a team could be held to."""
+    values = np.random.default_rng(0).random((2, 8, 8, 3))
+    for number, array in enumerate(values):
+        (tmp_path / "folders" / str(number)).mkdir(parents=True)
+        np.save(tmp_path / "folders" / str(number) / "albedo.npy", array)
+        Image.new("L", (8, 8), 51).save(tmp_path / "folders" / str(number) / "roughness.jpg")
+    pack_folder(tmp_path / "folders", tmp_path / "packs")
+    for folder in ("folders", "packs"):
+        means = mean_maps(tmp_path / folder)
+        assert means["albedo"] == pytest.approx(values.mean((0, 1, 2)), abs=2e-3) and means["roughness"] == pytest.approx(0.2, abs=2e-3)
 
 
 def test_eight_bits_are_what_the_file_holds(tmp_path):
