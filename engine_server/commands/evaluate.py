@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=_whole,
         default=256,
-        help="reduce larger pictures to this longer side; 0 keeps their size (default: 256)",
+        help="reduce larger pictures to this longer side; 0 keeps their size, and with --synthesis is the team's own (default: 256)",
     )
     parser.add_argument("--limit", type=_whole, default=0, metavar="N", help="only the first N samples by name (default: 0, all)")
     parser.add_argument("--device", default="cpu", help="where the team runs, such as cpu or cuda (default: cpu)")
@@ -134,7 +134,7 @@ def _mend(args: argparse.Namespace, samples: list[Sample]) -> None:
     settings = {"steps": args.steps[-1], "seed": args.seed, "size": args.size}
     found = mending.evaluate_mending(_team(args, "inpaint"), samples, **settings, on_case=on_case)
     print(_noted(args, mending.table(found)))
-    _write(args, lambda: {"settings": _settings(args), "samples": found.cases}, rows)
+    _write(args, lambda: {"settings": _settings(args) | {"steps": args.steps[-1]}, "samples": found.cases}, rows)
 
 
 def _create(args: argparse.Namespace, samples: list[Sample]) -> None:
@@ -149,7 +149,8 @@ def _create(args: argparse.Namespace, samples: list[Sample]) -> None:
     settings = {"count": args.synthesis, "steps": args.steps[-1], "seed": args.seed, "size": args.size}
     found = creating.evaluate_creation(_team(args, "synthesize"), samples, held, **settings, on_case=on_case)
     print(_noted(args, creating.table(found)))
-    _write(args, lambda: {"settings": _settings(args), "surfaces": found.cases}, rows, ("four tiles", "made", "nearest"))
+    content = {"settings": _settings(args) | {"steps": args.steps[-1]}, "surfaces": found.cases, "held_out": found.held}
+    _write(args, lambda: content, rows, ("four tiles", "made", "nearest"))
 
 
 def _noted(args: argparse.Namespace, table: str) -> str:

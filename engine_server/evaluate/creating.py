@@ -14,6 +14,7 @@ from .. import channels
 from ..abilities import SYNTHESIZE, obstacle
 from ..given import KEPT
 from ..seamless import border_ratio
+from ..tasks import USUAL_SIDE
 from . import likeness, pngs, report
 from .errors import DataError
 from .measured import Measured
@@ -28,9 +29,10 @@ OnCase = Callable[[int, int, str, Pictures, np.ndarray, float], None]
 
 @dataclass
 class Creation(Measured):
-    """Of surfaces made by the team and of held out ones; `likeness[of]`: to the nearest training picture."""
+    """Of surfaces made by the team, and of held out ones, whose samples are `held`; `likeness[of]`: to the nearest training picture."""
 
     likeness: dict[str, list[float]] = field(default_factory=dict)
+    held: list[dict[str, Any]] = field(default_factory=list)
 
     def add_surface(self, of: str, maps: Pictures, steps: dict[str, float]) -> dict[str, dict[str, float]]:
         """One surface's measures, beside the training maps' mean `steps`."""
@@ -43,7 +45,8 @@ class Creation(Measured):
 def evaluate_creation(
     team: Any, training: list[Sample], held: list[Sample], *, count: int, steps: int = 0, seed: int, size: int, on_case: OnCase
 ) -> Creation:
-    """`count` surfaces that tile, of the seeds from `seed` on, size x size (0: the team's own), beside maps that were `held` out.
+    """`count` surfaces that tile, of the seeds from `seed` on, size x size (0: the team's own), beside maps that were `held` out. All maps
+    are reduced to that size, too: steps between the pixels of larger ones are smaller, whatever they show.
 
     `on_case` gets index from 1, count, name, the maps made, the albedo of the training sample that is most similar, and seconds.
     Raises DataError where no training sample has an albedo, or for a team that does not synthesize surfaces.
@@ -55,6 +58,7 @@ def evaluate_creation(
     if not known:
         raise DataError("No sample has an albedo, so there is nothing that a surface could be a copy of.")
     steps_of: dict[str, list[float]] = {}
+    size = size or team.native_size or USUAL_SIDE
     gallery = likeness.Gallery(_albedos(training, size, steps_of))
     usual = {name: float(np.mean(values)) for name, values in steps_of.items()}
     found = Creation()
@@ -69,9 +73,12 @@ def evaluate_creation(
         on_case(index, count, f"seed {seed + index - 1}", made, _maps(known[nearest], size)["albedo"], seconds)
     for sample in held:
         maps = _maps(sample, size)
-        found.add_surface(HELD, maps, usual)
+        record = {"name": sample.name, "measures": found.add_surface(HELD, maps, usual)}
         if "albedo" in maps:
-            found.likeness.setdefault(HELD, []).append(gallery.nearest(maps["albedo"])[0])
+            like, nearest = gallery.nearest(maps["albedo"])
+            found.likeness.setdefault(HELD, []).append(like)
+            record |= {"nearest": known[nearest].name, "likeness": like}
+        found.held.append(record)
     return found
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from engine_server.commands import evaluate as command
 from engine_server.diffusion.loading import load_team
 from engine_server.evaluate import creating, likeness
+from engine_server.evaluate.samples import find_samples
 from engine_server.upsample import resize_bilinear
 from tests.core.tiny import tiny_adapter, tiny_base
 
@@ -77,6 +78,8 @@ def test_the_command_makes_surfaces_and_shows_the_nearest(write, tmp_path, capsy
     assert printed.out.startswith("3 surfaces made of nothing") and "most similar" in printed.out and "held out" in printed.out
     stored = json.loads(files[0].read_text())
     assert [surface["seed"] for surface in stored["surfaces"]] == [0, 1, 2] and stored["surfaces"][0]["nearest"] in ("stone", "wood")
+    assert stored["settings"]["steps"] == 2 and [sample["name"] for sample in stored["held_out"]] == ["slate"]
+    assert f"{stored['held_out'][0]['likeness']:.3f}" in printed.out and "albedo" in stored["held_out"][0]["measures"]
     with Image.open(files[1]) as picture:
         assert 4 * 128 < picture.width < 5 * 140  # four tiles, two maps, and the nearest albedo
     assert _run(*options) == 0 and capsys.readouterr().out == printed.out
@@ -96,3 +99,21 @@ def test_what_is_measured_is_made_to_tile(tmp_path, monkeypatch):
     monkeypatch.setattr(team, "run", lambda *words, **settings: asked.append(settings) or run(*words, **settings))
     creating.create(team, {"steps": 1, "seed": 0, "size": 32})
     assert [settings["periodic"] for settings in asked] == [True]
+
+
+def test_without_a_size_detail_is_compared_at_the_size_of_what_is_made(write, tmp_path):
+    """Held out maps that are four times as wide as the team's, and the very training maps: their detail is the usual one."""
+    write.sample(tmp_path / "data" / "stone")
+    Image.fromarray((clouds(1, 128) * 255).astype(np.uint8)).save(tmp_path / "data" / "stone" / "albedo.png")
+    for name in ("flash", "env", "image", "roughness", "metalness", "normals"):
+        if (file := tmp_path / "data" / "stone" / f"{name}.png").exists():
+            Image.new("RGB", (128, 128)).save(file)
+    adapter = tiny_adapter(tiny_base("SD3", tmp_path / "base"), tmp_path / "a.safetensors", teammates=("albedo.out", "roughness.out"))
+    team, samples = load_team(tmp_path / "base", adapter), find_samples(tmp_path / "data")
+    team.native_size = 32
+    details = []
+    for size in (0, 32):
+        found = creating.evaluate_creation(team, samples, samples, count=1, steps=1, seed=0, size=size, on_case=lambda *case: None)
+        assert found.held[0]["measures"]["albedo"]["detail"] == pytest.approx(1.0)
+        details.append(found.cases[0]["measures"]["albedo"]["detail"])
+    assert details[0] == pytest.approx(details[1])
