@@ -100,10 +100,15 @@ IGNORED = {
     "base": ("weights", "checkpointing", "validation"),
     "estimate": ("weights", "checkpointing", "validation"),
     "unison": ("weights", "checkpointing", "validation"),
-    "joint": ("weights", "checkpointing", "compile", "data", "validation"),
+    "joint": ("batch", "crop", "sample_steps", "weights", "checkpointing", "compile", "data", "validation"),
 }
-"""What each stage does nothing with."""
-IGNORED_OF_DATA = {"vae": PICTURES_ONLY, "base": PICTURES_ONLY}
+"""What each stage does nothing with. The teams of a joint run have batches and crops of their own."""
+IGNORED_OF_DATA = {
+    "vae": PICTURES_ONLY,
+    "base": PICTURES_ONLY,
+    "estimate": ("unconditional",),
+    "unison": ("given", "wanted", "unconditional"),
+}
 """The same of its data sets. `limit` stands in the autoencoder's published recipe, so it is let pass."""
 
 

@@ -43,6 +43,8 @@ class SampleSet:
         """Raises `ConfigError` for data that do not fit (see `find_samples`), and if no sample has one of `outputs`."""
         self.data, self.cache = data, cache
         self.cells = cache.base.multiple // cache.base.factor  # sides of crops are multiples of this
+        if data.mirror:
+            raise ConfigError(f"The data set {data.folder} is a folder of pictures; mirror is for packs (engine_server.train.packed).")
         found = find_samples(data, channels, smallest)
         wanted = set(data.wanted or outputs) & outputs
         self.samples = [sample for sample in found if wanted & set(sample.channels)]

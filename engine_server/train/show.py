@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,10 +42,16 @@ def show(stage: TeamStage) -> dict[str, np.ndarray]:
             size = next(iter({**given, **truth}.values())).shape
             made = team.run(given, list(truth), steps=config.sample_steps, height=size[0], width=size[1])
         parts = [*given.values(), *(picture for name in truth for picture in (made[name], truth[name]))]
-        rows[f"{chosen.samples[number].folder.name}"] = np.concatenate(parts, axis=1)
+        rows[_title(chosen.samples[number].folder, rows)] = np.concatenate(parts, axis=1)
     forget(network)
     network.train()
     return rows
+
+
+def _title(folder: Path, taken: Collection[str]) -> str:
+    """What a sample is called: as its folder, with the one that this is in, or a number, where another set has such a sample."""
+    names = itertools.chain([folder.name, f"{folder.parent.name}/{folder.name}"], (f"{folder.name} {n}" for n in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def _chosen(sets: list[SampleSet], count: int) -> list[tuple[SampleSet, int]]:

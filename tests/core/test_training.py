@@ -189,12 +189,24 @@ def test_a_wrong_configuration_is_one_sentence(tmp_path, text, words):
         ("estimate", 'weights = "bfloat16"', "weights does nothing in the stage estimate"),
         ("unison", "[[validation]]\nfolder = 'y'", r"\[\[validation\]\] does nothing in the stage unison"),
         ("joint", "compile = true", "compile does nothing in the stage joint"),
+        ("joint", "batch = 8", "batch does nothing in the stage joint"),
+        ("joint", "crop = 128", "crop does nothing in the stage joint"),
         ("joint", "", r"\[\[data\]\] does nothing in the stage joint"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(tmp_path, stage, text, words):
     (tmp_path / "c.toml").write_text(f"stage = '{stage}'\noutput = 'x'\n{text}\n[[data]]\nfolder = 'x'")
     with pytest.raises(ConfigError, match=words):
+        load_config(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [("estimate", "unconditional = 0.5"), ("unison", "unconditional = 0.5"), ("unison", "given = ['a']"), ("unison", "wanted = ['a']")],
+)
+def test_an_option_of_a_set_that_would_do_nothing_is_refused(tmp_path, stage, name):
+    (tmp_path / "c.toml").write_text(f"stage = '{stage}'\noutput = 'x'\n[[data]]\nfolder = 'x'\n{name}")
+    with pytest.raises(ConfigError, match=f"The data set x: {name.split()[0]} does nothing in the stage {stage}; leave it out"):
         load_config(tmp_path / "c.toml")
 
 

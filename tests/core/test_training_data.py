@@ -115,6 +115,12 @@ def test_symbolic_links_are_samples(base, tmp_path):
 # Weights of pixels
 
 
+def test_mirror_is_for_packs(base, tmp_path):
+    folder = write_samples(tmp_path / "samples", 1)
+    with pytest.raises(ConfigError, match="samples is a folder of pictures; mirror is for packs"):
+        stage_for(team_config(folder, base, tmp_path / "run", data=(DataSet(str(folder), mirror=True),)))
+
+
 def test_a_mask_weighs_pixels(base, tmp_path):
     folder = tmp_path / "data" / "a"
     picture(folder / "albedo.png", (200, 10, 10))

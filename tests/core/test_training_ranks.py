@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine_server.train.config import TrainConfig
 from engine_server.train.errors import ConfigError
 from engine_server.train.loop import STATE
 from engine_server.train.ranks import Ranks
@@ -42,8 +43,9 @@ def test_what_no_process_has_trained_in_a_step_stays_as_alone(tmp_path):
     maps = team_config(samples, base, tmp_path, network={"profile": "SD2"})
     depths = dataclasses.replace(maps, network=maps.network | {"teammates": ("image.in", "depth.out")})
     teams = tuple(str(write_config(team, tmp_path / name)) for name, team in (("maps.toml", maps), ("depths.toml", depths)))
-    alone = dataclasses.replace(
-        maps, stage="joint", data=(), network={}, options={"teams": teams}, output=str(tmp_path / "alone"), steps=3, accumulate=2
+    common = {"optimizer": "adamw", "learning_rate": 3e-3, "precision": "float32", "tensorboard": False}
+    alone = TrainConfig(
+        "joint", str(tmp_path / "alone"), base=str(base), options={"teams": teams}, steps=3, accumulate=2, **common
     )
     train(alone)
     together = dataclasses.replace(alone, output=str(tmp_path / "together"), accumulate=1)

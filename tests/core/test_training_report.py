@@ -55,6 +55,14 @@ def test_losses_rates_and_pictures_are_in_tensorboard(samples, base, tmp_path):
     assert (second[0].width, second[0].height) == (5 * 16, 16)  # image; albedo and depth, as made and as they are
 
 
+def test_samples_of_the_same_name_in_two_sets_are_both_shown(samples, base, tmp_path):
+    others = write_samples(tmp_path / "others" / "samples", count=2)
+    sets = tuple(DataSet(str(folder), rename={"flash": "image"}, limit=1) for folder in (samples, samples, others))
+    train(team_config(samples, base, tmp_path / "run", steps=1, tensorboard=True, samples=3, sample_steps=1, validation=sets))
+    shown = sorted(events(tmp_path / "run").Tags()["images"])
+    assert len(shown) == 3 and shown[0] == "samples/0" and f"samples/{samples.name}/0" in shown
+
+
 def test_what_was_told_after_the_last_save_is_told_once(samples, base, tmp_path):
     config = team_config(samples, base, tmp_path, steps=150, save_every=60, tensorboard=True, samples=0)
     trainer = Trainer(config, stage_for(config), lambda line: None)
