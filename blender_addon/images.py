@@ -87,7 +87,7 @@ def read_later(image: bpy.types.Image, straight: bool = False) -> LaterImage:
     pixels. Raises `ImageError`."""
     if image.type == RENDER:
         with rendered(image) as file:
-            return read_later(file)
+            return read_later(file, straight)
     stored, curve, colours = download(image), light_curve(image), straight_of if straight else colour_of
     shape = (*stored.shape[:2], 3 if stored.shape[2] >= 3 else 1)
     return LaterImage(shape, lambda: converted(stored, lambda lines: curve(colours(lines)), shape[2]))
