@@ -36,15 +36,19 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     return np.copysign(np.where(size <= DIM, size * SLOPE, curve), linear).astype(np.float32)
 
 
+def _matrix(working: str) -> tuple | None:
+    return TO_REC709.get(working.removeprefix(ACES))
+
+
 def to_rec709(light: np.ndarray, working: str) -> np.ndarray:
     """Light of a working space as that of Rec.709, the wire's, ... x 3; grey, and the light of other spaces, as it is."""
-    matrix = TO_REC709.get(working.removeprefix(ACES))
+    matrix = _matrix(working)
     return light if matrix is None or light.shape[-1] != 3 else light @ np.float32(matrix).T
 
 
 def from_rec709(light: np.ndarray, working: str) -> np.ndarray:
     """The inverse of `to_rec709`."""
-    matrix = TO_REC709.get(working.removeprefix(ACES))
+    matrix = _matrix(working)
     return light if matrix is None or light.shape[-1] != 3 else light @ np.linalg.inv(np.float64(matrix)).T.astype(np.float32)
 
 

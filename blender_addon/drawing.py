@@ -110,7 +110,7 @@ def _draw_connected(layout: bpy.types.UILayout, context: bpy.types.Context) -> N
         layout.operator("teamwork.disconnect", text="Cancel", icon="X")
         return
     if LINK.moved:
-        say(layout, context, "The preferences name another engine or device by now: it takes the next job once none runs.", "INFO")
+        say(layout, context, "The preferences name another engine or device: jobs go there as soon as none is running here.", "INFO")
     told = LINK.session.status or LINK.welcome
     if told and told.memory_total:
         free, total = told.memory_free / GIGABYTE, told.memory_total / GIGABYTE

@@ -129,6 +129,11 @@ class Link:
             self.started.stop()
         self.started = None
 
+    def follow_preferences(self) -> None:
+        """Leave an engine that the preferences do not name any more. Not while jobs run."""
+        if self.moved:
+            self.disconnect()
+
     def hang_up(self) -> None:
         """End the session only; the engine goes on."""
         if self.session is not None:

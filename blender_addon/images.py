@@ -87,7 +87,7 @@ def read_later(image: bpy.types.Image, straight: bool = False) -> LaterImage:
     pixels. Raises `ImageError`."""
     if image.type == RENDER:
         with rendered(image) as file:
-            return read_later(file, straight)
+            return read_later(file)
     stored, curve, colours = download(image), light_curve(image), straight_of if straight else colour_of
     shape = (*stored.shape[:2], 3 if stored.shape[2] >= 3 else 1)
     return LaterImage(shape, lambda: converted(stored, lambda lines: curve(colours(lines)), shape[2]))
@@ -210,7 +210,8 @@ def create(name: str, array: np.ndarray, channel: str) -> bpy.types.Image:
     """A new image, packed into the .blend file, from H x W x 1 or 3 wire values of a channel (`storage` says how), or from light
     that is premultiplied with its alpha, H x W x 4."""
     image = packed(name, file_of(array, channel), STORAGE.get(channel, PLAIN).space)
-    image.alpha_mode = "PREMUL" if array.shape[2] == 4 else image.alpha_mode
+    if array.shape[2] == 4:
+        image.alpha_mode = "PREMUL"
     return image
 
 

@@ -11,7 +11,6 @@ import time
 import uuid
 
 import bpy
-import numpy as np
 
 from . import arrival, expectation, history, previews, recovery, setting_up, spaces
 from .arrival import ARRIVED, Arrival
@@ -34,24 +33,16 @@ STROKES = ("PAINT_", "SCULPT_", "GREASE_PENCIL_", "GPENCIL_", "TRANSFORM_", "MES
 SHOWS_JOBS = dict.fromkeys(("VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"), ("UI",)) | {"PREFERENCES": ("WINDOW",)}
 
 def start(
-    task: str,
-    model: str,
-    inputs: dict[str, ChannelImage],
-    outputs: tuple[str, ...],
-    options: dict,
-    title: str,
-    land: Land,
-    alpha: np.ndarray | None = None,
+    task: str, model: str, inputs: dict[str, ChannelImage], outputs: tuple[str, ...], options: dict, title: str, land: Land
 ) -> Job:
-    """Send a job to the engine and follow it; the picture that comes back gets this alpha. Raises `EngineError` if there is none,
-    `WireError` if it cannot be sent."""
+    """Send a job to the engine and follow it. Raises `EngineError` if there is none, `WireError` if it cannot be sent."""
     drain()  # what a session has said that is over, and replaced now
-    if LINK.moved and not running():
-        LINK.disconnect()
+    if not running():
+        LINK.follow_preferences()
     session = LINK.get()
     job = Job(Submit(uuid.uuid4().hex, task, model, inputs, outputs, options), title, land)
     LINK.unloaded, session.working = None, spaces.working()
-    session.submit(job.submit, alpha)
+    session.submit(job.submit)
     _remember_ended()
     JOBS.append(job)
     recovery.note(job)

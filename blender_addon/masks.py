@@ -44,9 +44,8 @@ def read_mask(mask: bpy.types.Image | None, kind: str, picture: bpy.types.Image)
 def with_opacity(image: bpy.types.Image) -> ChannelImage:
     """A picture as a channel, scene-linear; where some of it can be seen through, with its alpha as fourth component, and colours
     without alpha in them. Raises `ImageError`."""
-    if image.type == images.RENDER:
-        with images.rendered(image) as file:
-            return with_opacity(file)
+    if image.type == images.RENDER:  # which is read without alpha
+        return images.read_later(image)
     stored, light = images.download(image), images.light_curve(image)
     colours = images.straight_of if images.premultiplied(image, False) else images.colour_of
     shows = stored.shape[2] == 4 and image.alpha_mode in ("STRAIGHT", "PREMUL") and bool((stored[..., 3] < 1.0).any())

@@ -58,13 +58,13 @@ def render_channels(
     return _channels(*_render(scene, samples, resolution, denoise, GEOMETRY, view))
 
 
-def render_picture(
-    scene: bpy.types.Scene, *, samples: int, view: View | None = None
-) -> tuple[dict[str, ChannelImage], np.ndarray | None]:
-    """What `render_channels` gives, and the image's alpha, H x W x 1; None where all of it is opaque."""
+def render_picture(scene: bpy.types.Scene, *, samples: int, view: View | None = None) -> dict[str, ChannelImage]:
+    """What `render_channels` gives; the image with its alpha as fourth component where some of it can be seen through."""
     arrays, camera = _render(scene, samples, None, False, GEOMETRY, view)
-    alpha = finite(find(arrays, "image")[..., 3:])
-    return _channels(arrays, camera), alpha if (alpha < 1.0).any() else None
+    made, alpha = _channels(arrays, camera), finite(find(arrays, "image")[..., 3:])
+    if (alpha < 1.0).any():
+        made["image"] = ChannelImage(np.concatenate([made["image"].data, alpha], axis=-1), COLOUR)
+    return made
 
 
 def render_truth(
@@ -112,7 +112,7 @@ def _surfaces(arrays: dict[str, np.ndarray], surface: np.ndarray) -> dict[str, n
     """What materials have told; where none has, which is an object without one, what Cycles then takes. Of surfaces behind each
     other that can be seen through, Cycles adds up what they tell: it is their mean, each weighted by what it hides."""
     told = {name: finite(arrays[surfaces.TAPPED + name]) for name in surfaces.AOVS}
-    opacity, written = told.pop(surfaces.OPACITY)[..., :1], finite(arrays[surfaces.TAPPED + surfaces.WRITTEN][..., :1])
+    opacity, written = (finite(arrays[surfaces.TAPPED + name][..., :1]) for name in (surfaces.OPACITY, surfaces.WRITTEN))
     share = np.minimum(written, 1.0) / np.maximum(opacity, np.float32(1e-6))  # at the rim of things less is written
     silent = surface & (opacity == 0.0)
     return {name: np.where(silent, np.float32(surfaces.DEFAULTS[name]), values * share) for name, values in told.items()}
@@ -228,6 +228,6 @@ def _set_up_passes(layer: bpy.types.ViewLayer, wanted: tuple[str, ...]) -> None:
     for name in wanted:
         setattr(layer, name, True)
     layer.samples = 0  # the layer's own number would count more than the scene's
-    for name, kind in {**surfaces.AOVS, surfaces.WRITTEN: "VALUE"}.items():
+    for name, kind in surfaces.TAPS.items():
         aov = layer.aovs.add()
         aov.name, aov.type = surfaces.TAPPED + name, kind

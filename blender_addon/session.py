@@ -8,12 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-
-import numpy as np
 
 from . import swatch
 from .events import Connected, Event, JobDone, JobEnded, JobProgress, Listed, Lost, Unloaded
@@ -61,7 +59,6 @@ class Session:
         self._active: set[str] = set()
         self._preparing: set[str] = set()
         self._copied: set[str] = set()
-        self._alphas: dict[str, np.ndarray] = {}
         self._handing_over = threading.Lock()
         self._pixels: SimpleQueue = SimpleQueue()
         self._stop = threading.Event()
@@ -70,11 +67,10 @@ class Session:
         self._thread.start()
         threading.Thread(target=self._compute, name="teamwork-pixels", daemon=True).start()
 
-    def submit(self, job: Submit, alpha: np.ndarray | None = None) -> None:
-        """Hand a job over; events tell what becomes of it. The image of its result gets `alpha`, H x W x 1."""
+    def submit(self, job: Submit) -> None:
+        """Hand a job over; events tell what becomes of it."""
         self._preparing.add(job.job_id)
         self._copied |= {job.job_id} if job.task in COPIED else set()
-        self._alphas |= {job.job_id: alpha} if alpha is not None else {}
         self._pixels.put((self._prepare, job))
 
     def cancel(self, job_id: str) -> None:
@@ -152,7 +148,7 @@ class Session:
     def _deliver(self, result: Result) -> None:
         """Make the files of a result's channels, so that the main thread has nothing to compute when it lands."""
         with suppress(Exception):  # out of memory, say: the parts as they came are a result, too
-            result = replace(result, outputs=exact(_with_alpha(result.outputs, self._alphas.pop(result.job_id, None)), self.working))
+            result = replace(result, outputs=exact(result.outputs, self.working))
         own = {} if result.job_id in self._copied else result.outputs
         self._copied.discard(result.job_id)
         threads = [threading.Thread(target=_prepared, args=each, daemon=True) for each in own.items()]
@@ -239,7 +235,6 @@ class Session:
 
     def _end(self, job_id: str, code: str, sentence: str) -> None:
         self._active.discard(job_id)
-        self._alphas.pop(job_id, None)
         self._events.append(JobEnded(job_id, code, sentence))
 
     def _give_up(self, sentence: str, mismatch: bool = False) -> None:
@@ -253,14 +248,6 @@ class Session:
         while not self._orders.empty():
             orders.append(self._orders.get_nowait())
         return orders
-
-
-def _with_alpha(outputs: Mapping[str, ChannelImage], alpha: np.ndarray | None) -> Mapping[str, ChannelImage]:
-    """The engine makes the picture of light as it is, which is premultiplied with the alpha of what it was made from."""
-    if alpha is None:
-        return outputs
-    image = outputs["image"]
-    return {**outputs, "image": ChannelImage(np.concatenate([image.data, alpha], axis=-1, dtype=np.float32), image.space)}
 
 
 def _prepared(channel: str, image: ChannelImage) -> None:

@@ -23,9 +23,9 @@ LIGHT = ("linear", "acescg", "aces2065")
 
 def working() -> str:
     """The space of a file's light: of float images, and of what is rendered. It can be chosen since Blender 5.0."""
-    spaces = getattr(bpy.data, "colorspace", None)
-    known = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
-    return spaces.working_space if spaces else usual(known.keys())
+    if spaces := getattr(bpy.data, "colorspace", None):
+        return spaces.working_space
+    return usual(bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items.keys())
 
 
 def usual(names: Collection[str]) -> str:

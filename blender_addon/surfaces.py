@@ -3,7 +3,7 @@
 
 Cycles has passes for light, normals and depth, but none (before 5.2) for what a material is made of. The shader graph
 of each material is followed from its output to its shaders, whatever mixes and groups lie between, and the values that
-arrive there are sent to AOVs. One more AOV tells where a material has written them at all.
+arrive there are sent to AOVs. Two more AOVs tell where a material has written them at all, and how much it hides.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ PREFIX = "Teamwork "
 """What AOVs are called that a user makes for `Neural Image`, before the channel's word."""
 TAPPED = "Teamwork tap "
 """The same for those made here: another name, for AOVs of one name add up."""
+AOVS = {"albedo": "COLOR", "roughness": "VALUE", "metalness": "VALUE"}
 OPACITY = "opacity"
-AOVS = {"albedo": "COLOR", "roughness": "VALUE", "metalness": "VALUE", OPACITY: "VALUE"}
-"""The last one tells how much of what is behind it a surface hides; the others are weighted by it."""
+"""How much of what is behind it a surface hides; the others are weighted by it."""
 WRITTEN = "written"
 """1 where a material has written the others."""
+TAPS = AOVS | {OPACITY: "VALUE", WRITTEN: "VALUE"}
+"""What is written here, and as what."""
 DEFAULTS = {"albedo": 0.8, "roughness": 0.5, "metalness": 0.0, OPACITY: 1.0}
 LARGEST_DEPTH = 32
 
@@ -106,7 +108,7 @@ class _Tap:
         """Write a value (a socket, or a number) to the AOV of a channel."""
         output = self.node("ShaderNodeOutputAOV")
         output.aov_name = TAPPED + name
-        self.feed(output.inputs["Color" if AOVS.get(name) == "COLOR" else "Value"], value)
+        self.feed(output.inputs["Color" if TAPS[name] == "COLOR" else "Value"], value)
 
     def feed(self, socket: bpy.types.NodeSocket, value) -> None:
         """Give an input a value: a link from an output socket, an unlinked input's own value, or a number."""
@@ -253,8 +255,8 @@ def _things(objects: Iterable[bpy.types.Object], seen: set[bpy.types.Collection]
 
 @contextmanager
 def tapped(materials: Iterable[bpy.types.Material]) -> Iterator[None]:
-    """Within this block the materials write their base colour, roughness and metalness, and `WRITTEN`, to AOVs named
-    `TAPPED` + channel."""
+    """Within this block the materials write their base colour, roughness and metalness, `OPACITY` and `WRITTEN`, to
+    AOVs named `TAPPED` + channel."""
     taps = _Taps()
     try:
         for material in materials:
@@ -262,7 +264,7 @@ def tapped(materials: Iterable[bpy.types.Material]) -> Iterator[None]:
             if output:
                 tap = taps.on(material.node_tree)
                 tap.send(WRITTEN, 1.0)
-                for name in AOVS:
+                for name in (*AOVS, OPACITY):
                     tap.send(name, _value(tap, output.inputs[0], name))
         yield
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 from blender_addon.wire import ChannelImage, Client, Failed, JobFailed, Progress, ProtocolError, Result, Submit, run_in_order
 
 from .errors import TaskError
-from .pictures import FORMATS, SUFFIXES, PictureError, load, save
+from .pictures import FORMATS, SUFFIXES, PictureError, load, overwritten, save
 from .tasks import TASKS
 from .whole import whole_file
 
@@ -112,12 +112,11 @@ class Batch:
 
     def _spare_given(self) -> None:
         """Raise `BatchError` where a result would take the place of a picture that was given."""
-        given = {path.resolve() for piece in self.pieces for path in piece.files.values()}
         task = TASKS.get(self.request.task)
-        for channel in self.request.outputs or (task.outputs if task else ()):
-            for piece in self.pieces:
-                if (target := self._target(piece, channel)).resolve() in given:
-                    raise BatchError(f"{target} is a given picture, and its result would be written over it; choose another --out.")
+        outputs = self.request.outputs or (task.outputs if task else ())
+        results = (self._target(piece, channel) for piece in self.pieces for channel in outputs)
+        if sentence := overwritten(results, (path for piece in self.pieces for path in piece.files.values())):
+            raise BatchError(sentence)
 
     def done(self, piece: Piece) -> bool:
         """Are its results there, made from the same files by the same request?"""

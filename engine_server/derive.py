@@ -97,11 +97,13 @@ def residual(image: np.ndarray, albedo: np.ndarray, metalness: np.ndarray, diffu
 
 def shaded(given: dict[str, ChannelImage], inverse_shading: np.ndarray, exposure: float) -> ChannelImage:
     """albedo * s / (1 - s), scene-linear; the given render itself where the passes hit no surface, or one that reflects nothing: what
-    is to be seen of a lamp is its own light."""
+    is to be seen of a lamp is its own light. With the alpha of the given render, if it has one, and multiplied with it as that is."""
     albedo = channels.three_components(colour.finite(given["albedo"].data))
     image = albedo * colour.shading_from_inverse(inverse_shading) / np.float32(exposure)
+    alpha = np.empty((*image.shape[:2], 0), np.float32)
     if "image" in given:
         lit = albedo.max(-1, keepdims=True) > BLACK
         lit &= colour.is_foreground(given["depth"].data[..., :1]) if "depth" in given else True
-        image = np.where(lit, image, channels.three_components(colour.finite(given["image"].data)))
-    return ChannelImage(np.ascontiguousarray(image, np.float32), channels.SCENE_LINEAR)
+        render = colour.finite(given["image"].data)
+        image, alpha = np.where(lit, image, channels.three_components(render)), render[..., 3:]
+    return ChannelImage(np.concatenate([image, alpha], axis=-1, dtype=np.float32), channels.SCENE_LINEAR)

@@ -65,7 +65,8 @@ def team_folders(extra: Sequence[Path] = ()) -> dict[str, Path]:
 
 def home_content() -> list[Path]:
     """What lies in the home's folder of models, fetched or put there by the user."""
-    return content(models_folder()) if models_folder().is_dir() else []
+    folder = models_folder()
+    return content(folder) if folder.is_dir() else []
 
 
 def listed_folders(extra: Sequence[Path] = ()) -> list[Path]:

@@ -12,6 +12,7 @@ A depth in metres, and light beyond 1, only fit into .npy.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,13 @@ BITS = 16
 
 class PictureError(ValueError):
     """A file is no picture of its channel; the text is a sentence for the user."""
+
+
+def overwritten(results: Iterable[Path], given: Iterable[Path]) -> str:
+    """A sentence, if a result would take the place of a picture that is given."""
+    there = {path.resolve() for path in given}
+    found = next((path for path in results if path.resolve() in there), None)
+    return f"{found} is a given picture, and a result would be written over it; choose another --out." if found else ""
 
 
 def load(path: Path, channel: str, task: str) -> ChannelImage:

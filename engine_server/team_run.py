@@ -57,7 +57,7 @@ class Run:
 
     def _surface(self) -> dict[str, ChannelImage]:
         """The given channels of a surface, with what follows from them; as a tile, if one is wanted."""
-        made = given.opaque(given.limited(given.at_one_size(self.job.inputs)))
+        made = given.limited(given.opaque(given.at_one_size(self.job.inputs)))
         if self._option("fov") and "halfway" in self.team.config.inputs:
             made = given.with_flash(made, float(self._option("fov")))
         if self._option("seamless") == given.CUT:

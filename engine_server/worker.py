@@ -200,7 +200,7 @@ def main() -> None:
     """Read the orders, then serve until the server closes our standard input."""
     faulthandler.enable()
     set_up_logging()
-    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C and its end reach the whole terminal; the server decides what ends
+    for name in ("SIGINT", "SIGHUP"):  # these reach all processes of a terminal; the server decides what ends
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     orders = Orders.read(sys.stdin.buffer.readline())

@@ -122,7 +122,14 @@ class ImageOperator(TaskOperator):
         """A name for what is made, the image's own name, and its scene-linear pixels. Raises `ImageError`."""
         source = self._source(context)
         name = Path(source.name).stem if source.source == "FILE" else source.name
-        return name, source.name, self.pixels_of(source)
+        pixels = self.pixels_of(source)
+        self.keep(source)
+        return name, source.name, pixels
+
+    def keep(self, image: bpy.types.Image) -> None:
+        """Of a file that was read for this: nothing else has it, and what is made of it may be made again."""
+        if self.filepath:
+            image.use_fake_user = True
 
     def pixels_of(self, image: bpy.types.Image) -> ChannelImage:
         """What the engine gets of it. Raises `ImageError`."""
@@ -134,9 +141,7 @@ class ImageOperator(TaskOperator):
 
     def _source(self, context: bpy.types.Context) -> bpy.types.Image:
         if self.filepath:
-            image = images.load(self.filepath)
-            image.use_fake_user = True  # nothing else in the file has it, and what is made of it may be made again
-            return image
+            return images.load(self.filepath)
         if self.image:
             return images.find(self.image)
         shown = getattr(context.space_data, "image", None)

@@ -48,7 +48,8 @@ class TEAMWORK_OT_test_engine(bpy.types.Operator):
         """Connect anew unless jobs run. In background mode, wait for the engine's welcome and report it."""
         jobs.drain()
         if not jobs.running():
-            LINK.disconnect() if LINK.moved else LINK.hang_up()
+            LINK.follow_preferences()
+            LINK.hang_up()
         LINK.get()
         jobs.follow()
         return self._report() if bpy.app.background else {"FINISHED"}

@@ -158,7 +158,7 @@ class TEAMWORK_OT_use_settings(bpy.types.Operator):
             try:
                 self._take(settings, name, value)
             except (TypeError, ValueError):
-                unknown.append(name)
+                unknown.append(settings.bl_rna.properties[name].name)
         if unknown:
             self.report({"WARNING"}, f"Made by another version of the add-on; left as they are: {', '.join(unknown)}")
         picture = bpy.data.images.get(str(made.facts["source"]))

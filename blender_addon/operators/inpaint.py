@@ -55,7 +55,9 @@ class TEAMWORK_OT_inpaint(InpaintOptions, ImageOperator):
         if channel == "height":  # it is made from normals
             raise ImageError(f"{picture.name} is a height map, which is inpainted along with normals: inpaint its material instead.")
         old = {channel: Target.of_datablock(picture, "images")}
-        return self._send({channel: picture}, picture, picture.name, partial(landing.land_inpainted_image, old=old))
+        job = self._send({channel: picture}, picture, picture.name, partial(landing.land_inpainted_image, old=old))
+        self.keep(picture)
+        return job
 
     def settings_of(self, job: jobs.Job) -> dict[str, Any]:
         """As for any job; a material by its name."""

@@ -31,10 +31,10 @@ class TEAMWORK_OT_neural_render(TaskOperator):
     def send(self, context: bpy.types.Context) -> jobs.Job:
         """Render the passes and send them; the picture comes back."""
         seen = viewpoint.shown(self._area(context)) if self._from_viewport(context) else None
-        channels, alpha = passes.render_picture(context.scene, samples=self.samples, view=seen)
+        channels = passes.render_picture(context.scene, samples=self.samples, view=seen)
         land = partial(landing.land_render, name=self.image_name, source=context.scene.name)
         title = f"Neural render of {context.scene.name}"
-        return jobs.start("shade", self.model, channels, ("image",), self.job_options(), title, land, alpha)
+        return jobs.start("shade", self.model, channels, ("image",), self.job_options(), title, land)
 
     def _from_viewport(self, context: bpy.types.Context) -> bool:
         return self.view == "VIEW" or context.scene.camera is None

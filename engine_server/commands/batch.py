@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folders", default=LAYOUTS[0], choices=LAYOUTS, help="a folder for each photo, or for each channel (default: photo)"
     )
-    parser.add_argument("--format", default=FORMATS[0], choices=FORMATS, help="PNG of 16 bits, which cuts light to 0..1, or numbers (png)")
+    parser.add_argument("--format", default=FORMATS[0], choices=FORMATS, help="16 bits, light cut to 0..1, or exact numbers (default: png)")
     parser.add_argument("--in-flight", type=int, default=8, metavar="N", help="pictures that the engine holds at once (default: 8)")
     add_engine_arguments(parser)
 

@@ -15,7 +15,7 @@ from ..evaluate import creating, mending, naive, report, shading, sheet
 from ..evaluate.errors import DataError
 from ..evaluate.lpips import Lpips
 from ..evaluate.runner import Evaluation, Expert, Team, evaluate
-from ..evaluate.samples import EXPECTED, Case, Sample, case_keys, find_samples, left_out
+from ..evaluate.samples import EXPECTED, Case, Sample, case_keys, check_whole, find_samples, left_out
 from ..teamwork import TeamError, load_team
 
 SHEET_ROWS = 8
@@ -88,7 +88,9 @@ def main(args: argparse.Namespace) -> int:
     """Runs the command; 0 when the tables were printed, 2 after a sentence on what to mend."""
     try:
         _check(args)
-        _run(args, find_samples(args.data)[: args.limit or None])
+        samples = find_samples(args.data)[: args.limit or None]
+        check_whole(samples)
+        _run(args, samples)
     except (DataError, TeamError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
@@ -146,6 +148,7 @@ def _create(args: argparse.Namespace, samples: list[Sample]) -> None:
             rows.append(sheet.Row(name, np.tile(made["albedo"], (2, 2, 1)), made, {"albedo": nearest}))
 
     held = find_samples(args.held_out) if args.held_out else []
+    check_whole(held)
     settings = {"count": args.synthesis, "steps": args.steps[-1], "seed": args.seed, "size": args.size}
     found = creating.evaluate_creation(_team(args, "synthesize"), samples, held, **settings, on_case=on_case)
     print(_noted(args, creating.table(found)))

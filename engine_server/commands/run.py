@@ -99,12 +99,12 @@ def _outputs(team: Team) -> list[str]:
 
 def _spare_given(args: argparse.Namespace, names: list[str]) -> None:
     """Raise `RequestError` where a result would take the place of a picture that was given."""
+    from ..pictures import overwritten
     from ..teamwork import RequestError
 
-    given = {Path(entry.partition("=")[2]).resolve() for entry in args.image}
-    for path in (args.out / f"{name}.png" for name in names):
-        if path.resolve() in given:
-            raise RequestError(f"{path} is a given picture, and a result would be written over it; choose another --out.")
+    given = (Path(entry.partition("=")[2]) for entry in args.image)
+    if sentence := overwritten((args.out / f"{name}.png" for name in names), given):
+        raise RequestError(sentence)
 
 
 def _chosen(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -116,7 +117,8 @@ def main(args: argparse.Namespace) -> int:
     except zmq.ZMQError as error:
         return _refuse(f"The engine cannot listen at {args.address}: {error.strerror}. Choose another port, or 0 for any.")
     except OSError as error:
-        return _refuse(f"The engine finds no place for its files ({error.strerror}): make room on its disk.")
+        advice = "make room on its disk" if error.errno == errno.ENOSPC else "mend that and start it again"
+        return _refuse(f"The engine cannot start ({error.strerror}{f': {error.filename}' if error.filename else ''}): {advice}.")
     print(f"ready {server.address}", flush=True)
     if server.metrics is not None:
         print(f"metrics at port {server.metrics.port}", flush=True)
@@ -150,7 +152,7 @@ def _mistake(args: argparse.Namespace) -> str:
         return f"--queue is {args.queue}; expected 1 or more, or nobody could send a job."
     for name in ("hang_limit", "start_limit", "keep"):
         if not getattr(args, name) > 0:  # nor is "nan"
-            return f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected more than 0, or no job would come to its end."
+            return f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected more than 0."
     if not args.drain >= 0:
         return f"--drain is {args.drain:g}; expected 0 or more seconds."
     return ""

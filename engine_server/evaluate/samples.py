@@ -8,7 +8,7 @@ same size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,11 @@ class Sample:
     maps: dict[str, Path]
     noisy: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (*self.photos.values(), *self.maps.values(), *([self.noisy] if self.noisy else []))
+
 
 @dataclass(frozen=True)
 class Case:
@@ -64,8 +69,14 @@ def find_samples(folder: Path) -> list[Sample]:
     if not usable:
         raise DataError(_nothing(folder, samples))
     for sample in usable:
-        _check_files(sample)
+        _check_sizes(sample)
     return usable
+
+
+def check_whole(samples: Sequence[Sample]) -> None:
+    """Raise `DataError` for a file that is cut short: it would end a long evaluation when its turn comes."""
+    for path in (path for sample in samples for path in sample.files):
+        pngs.check(path)
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -89,22 +100,21 @@ def _folders(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[tup
 
 def left_out(folder: Path) -> list[str]:
     """Notes on pictures that are not read: not called .png, or not like a photo or map; maps without photos, photos without maps."""
-    words = {*PHOTOS, *MAPS, "noisy"}
-    found = [e for _, entries in _folders(folder) for e in entries if e.stem in words and e.suffix != ".png" and e.is_file()]
+    words, walked = {*PHOTOS, *MAPS, "noisy"}, list(_folders(folder))
+    found = [e for _, entries in walked for e in entries if e.stem in words and e.suffix != ".png" and e.is_file()]
     others = [e for e in found if e.suffix.lower() in OTHER_SUFFIXES and not e.with_suffix(".png").exists()]
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
     notes = [f"only .png is read: {others[0].relative_to(folder)}{more} left out"] if others else []
-    return notes + _misnamed(folder, words) + _lonely(folder)
+    return notes + _misnamed(walked, words) + _lonely([_sample(folder, place) for place, _ in walked])
 
 
-def _misnamed(folder: Path, words: set[str]) -> list[str]:
-    beside = [entries for _, entries in _folders(folder) if any(e.stem in PHOTOS and e.suffix == ".png" for e in entries)]
+def _misnamed(walked: list[tuple[Path, list[Path]]], words: set[str]) -> list[str]:
+    beside = [entries for _, entries in walked if any(e.stem in PHOTOS and e.suffix == ".png" for e in entries)]
     stems = {e.stem for entries in beside for e in entries if e.suffix.lower() in OTHER_SUFFIXES and e.is_file()} - words
     return [f"called neither like a photo nor like a map: {_first(sorted(stems))} left out"] if stems else []
 
 
-def _lonely(folder: Path) -> list[str]:
-    found = [_sample(folder, place) for place, _ in _folders(folder)]
+def _lonely(found: list[Sample]) -> list[str]:
     kinds = {
         "photos without true maps": [sample.name for sample in found if sample.photos and not sample.maps],
         "maps without a photo": [sample.name for sample in found if sample.maps and not sample.photos],
@@ -142,13 +152,9 @@ def _nothing(folder: Path, without_maps: list[Sample]) -> str:
     return f"{folder} holds no sample; {EXPECTED}."
 
 
-def _check_files(sample: Sample) -> None:
-    """A true map of another size cannot be compared pixel by pixel, and a guess which way to crop would be wrong.
-
-    A file that is cut short would end a long evaluation when its turn comes.
-    """
-    files = (*sample.photos.values(), *sample.maps.values(), *([sample.noisy] if sample.noisy else []))
-    sizes = {path: pngs.size_of(path) for path in files}
+def _check_sizes(sample: Sample) -> None:
+    """A true map of another size cannot be compared pixel by pixel, and a guess which way to crop would be wrong."""
+    sizes = {path: pngs.size_of(path) for path in sample.files}
     (first, expected), *others = sizes.items()
     for path, size in others:
         if size != expected:
@@ -156,8 +162,6 @@ def _check_files(sample: Sample) -> None:
                 f"The sizes of sample {sample.name} do not fit: {path.name} is {size[0]} x {size[1]} pixels, "
                 f"{first.name} is {expected[0]} x {expected[1]}; expected one size for all its pictures."
             )
-    for path in files:
-        pngs.check(path)
 
 
 def case_keys(samples: list[Sample]) -> list[tuple[Sample, str]]:

@@ -19,6 +19,7 @@ from torch import nn
 
 from ..diffusion.base import Base, Prompts
 from ..diffusion.loading import load_base
+from ..diffusion.solvers import flow_shift
 from .base import check_crops, save_base, trainable_base
 from .config import DataSet, TrainConfig
 from .errors import ConfigError
@@ -96,7 +97,7 @@ class EstimateStage:
         self.given = self._given(config.data)
         check_teammates([*(f"{name}.in" for name in self.given), *(f"{name}.out" for name in self.wanted)])
         checked_emphasis(self.options.emphasis, self.wanted)
-        if hasattr(self.base.template, "alphas_cumprod"):
+        if flow_shift(self.base.template) is None:
             raise ConfigError(f"The stage estimate needs flow matching; {self.base.name} predicts noise or velocity of a diffusion.")
         self.measure = pixel_measure(self.base)
         self._widen(Path(config.base) / WIDE)

@@ -172,7 +172,7 @@ def test_given_pictures_are_never_written_over(shared, photos, tmp_path, capsys)
     command = ["batch", "inpaint", "--image", f"albedo={given}", "--image", f"mask={given}", "--folders", "channel"]
     assert main([*command, "--home", str(shared.home), "--model", "tiny", "--out", str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert "shot1.png is a given picture, and its result would be written over it; choose another --out" in said
+    assert "shot1.png is a given picture, and a result would be written over it; choose another --out" in said
     assert {path: path.read_bytes() for path in given.iterdir()} == before
 
 

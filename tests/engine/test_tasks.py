@@ -220,6 +220,14 @@ def test_shading_keeps_the_background_and_makes_the_rest(runner):
     assert not np.allclose(made["image"].data[5:], buffers["image"].data[5:])
 
 
+def test_a_shaded_picture_is_as_transparent_as_its_render(runner):
+    buffers, alpha = g_buffers(), np.random.default_rng(1).random((20, 24, 1), np.float32)
+    opaque = ask(runner, "shade", buffers)[0]["image"].data
+    seen = ChannelImage(np.concatenate([buffers["image"].data, alpha], -1), "scene-linear")
+    made = ask(runner, "shade", buffers | {"image": seen})[0]["image"].data
+    assert np.array_equal(made[..., 3:], alpha) and np.array_equal(made[..., :3], opaque)
+
+
 def test_shading_keeps_what_shines_and_reflects_nothing(runner):
     buffers = g_buffers()
     albedo, light = buffers["albedo"].data.copy(), buffers["image"].data.copy()

@@ -12,7 +12,7 @@ from PIL import Image
 from engine_server.commands import evaluate as command
 from engine_server.evaluate import pngs
 from engine_server.evaluate.errors import DataError
-from engine_server.evaluate.samples import find_samples, left_out, load_case
+from engine_server.evaluate.samples import check_whole, find_samples, left_out, load_case
 from engine_server.train.files import load_picture
 
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_cut_short_is_named_before_anything_runs(write, tmp_path)
     find_samples(tmp_path)
     path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(DataError, match="roughness.png is not a whole PNG"):
-        find_samples(tmp_path)
+        check_whole(find_samples(tmp_path))
 
 
 def _missing(write, tmp_path):
