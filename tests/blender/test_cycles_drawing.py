@@ -55,7 +55,7 @@ class Rendering:
     def __init__(self, scene) -> None:
         looking_down(scene)
         scene.camera = add(scene, "Empty", None, (0, 0, 3))
-        self.rendered, self.said = False, []
+        self.rendered, self.said, self.prepared = False, [], []
         render_engine._render(self, bpy.context.evaluated_depsgraph_get(), self.render)
 
     def render(self, engine, depsgraph) -> None:

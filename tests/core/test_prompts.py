@@ -24,7 +24,7 @@ HERE = {
     "SD3": {"guidance_scale": SCALE, "negative_prompt": AWAY},
     "FLUX": {"guidance_scale": SCALE},
     "FLUX2": {"guidance_scale": SCALE},
-    "ZIMAGE": {"guidance_scale": SCALE - 1, "negative_prompt": AWAY, "sigmas": np.linspace(1, 0, STEPS)},
+    "ZIMAGE": {"guidance_scale": SCALE - 1, "negative_prompt": AWAY},
 }
 """What the pipelines are told; Z-Image's counts guidance from 0. Those of FLUX.1 and FLUX.2 take no negative prompt."""
 TAKES_NEGATIVE = [name for name in FAMILIES if "negative_prompt" in HERE[name]]

@@ -20,7 +20,7 @@ from engine_server.teamwork.manner import Manner
 
 INTERIORS = ("image.in", *(f"{n}.out" for n in "diffuse specular roughness normals depth albedo inverseshading".split()))
 MIXED = (*INTERIORS, "diffuseshading.out", "residual.out")
-BASE, LIGHT, REST = np.float32([0.02, 0.1, 0.3]), np.float32(0.8), np.float32(0.05)
+BASE, LIGHT, REST = np.float32([0.02, 0.4, 0.6]), np.float32(0.8), np.float32(0.05)
 
 
 def flat(value) -> np.ndarray:
