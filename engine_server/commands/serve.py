@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import re
 import sys
@@ -117,8 +116,8 @@ def main(args: argparse.Namespace) -> int:
     except zmq.ZMQError as error:
         return _refuse(f"The engine cannot listen at {args.address}: {error.strerror}. Choose another port, or 0 for any.")
     except OSError as error:
-        advice = "make room on its disk" if error.errno == errno.ENOSPC else "mend that and start it again"
-        return _refuse(f"The engine cannot start ({error.strerror}{f': {error.filename}' if error.filename else ''}): {advice}.")
+        named = f": {error.filename}" if error.filename else ""
+        return _refuse(f"The engine cannot start ({error.strerror}{named}): make room on its disk, or mend what is named here.")
     print(f"ready {server.address}", flush=True)
     if server.metrics is not None:
         print(f"metrics at port {server.metrics.port}", flush=True)
