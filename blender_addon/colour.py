@@ -55,3 +55,19 @@ def from_rec709(light: np.ndarray, working: str) -> np.ndarray:
 def finite(array: np.ndarray) -> np.ndarray:
     """float32 with NaN and infinities replaced by 0."""
     return np.nan_to_num(np.asarray(array, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def colour_of(stored: np.ndarray) -> np.ndarray:
+    """Of an image's stored values H x W x C those without alpha, H x W x 3 or 1."""
+    return stored[..., : 3 if stored.shape[2] >= 3 else 1]
+
+
+def alpha_of(stored: np.ndarray) -> np.ndarray:
+    """The alpha of stored values, H x W x 1; 1 where they have none."""
+    return stored[..., 3:] if stored.shape[2] == 4 else np.ones_like(stored[..., :1])
+
+
+def straight_of(stored: np.ndarray) -> np.ndarray:
+    """Without alpha, and what was multiplied with it divided by it, where there is some."""
+    alpha = alpha_of(stored)
+    return colour_of(stored) / np.where((alpha > 0.0) & (alpha < 1.0), alpha, np.float32(1.0))

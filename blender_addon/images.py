@@ -18,7 +18,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from .colour import bytes_to_linear, finite, from_rec709, linear_to_srgb, to_rec709
+from .colour import bytes_to_linear, colour_of, finite, from_rec709, linear_to_srgb, straight_of, to_rec709
 from .float_output import writing_floats
 from .png import LINES, SIGNATURE, encode_png
 from .spaces import is_linear, tag, working
@@ -91,17 +91,6 @@ def read_later(image: bpy.types.Image, straight: bool = False) -> LaterImage:
     stored, curve, colours = download(image), light_curve(image), straight_of if straight else colour_of
     shape = (*stored.shape[:2], 3 if stored.shape[2] >= 3 else 1)
     return LaterImage(shape, lambda: converted(stored, lambda lines: curve(colours(lines)), shape[2]))
-
-
-def colour_of(stored: np.ndarray) -> np.ndarray:
-    """Without alpha, H x W x 3 or 1."""
-    return stored[..., : 3 if stored.shape[2] >= 3 else 1]
-
-
-def straight_of(stored: np.ndarray) -> np.ndarray:
-    """Without alpha, and what was multiplied with it divided by it, where there is some."""
-    alpha = stored[..., 3:] if stored.shape[2] == 4 else np.ones_like(stored[..., :1])
-    return colour_of(stored) / np.where((alpha > 0.0) & (alpha < 1.0), alpha, np.float32(1.0))
 
 
 def premultiplied(image: bpy.types.Image, erased: bool) -> bool:

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from . import images, spaces
-from .colour import linear_to_srgb
+from .colour import alpha_of, colour_of, linear_to_srgb, straight_of
 from .images import ImageError
 from .wire import ChannelImage
 
@@ -47,7 +47,7 @@ def with_opacity(image: bpy.types.Image) -> ChannelImage:
     if image.type == images.RENDER:  # which is read without alpha
         return images.read_later(image)
     stored, light = images.download(image), images.light_curve(image)
-    colours = images.straight_of if images.premultiplied(image, False) else images.colour_of
+    colours = straight_of if images.premultiplied(image, False) else colour_of
     shows = stored.shape[2] == 4 and image.alpha_mode in ("STRAIGHT", "PREMUL") and bool((stored[..., 3] < 1.0).any())
 
     def curve(lines: np.ndarray) -> np.ndarray:
@@ -63,11 +63,10 @@ def _curve(image: bpy.types.Image, kind: str) -> Callable[[np.ndarray], np.ndarr
     light, numbers = images.light_curve(image), spaces.is_linear(image)
 
     def bright(stored: np.ndarray) -> np.ndarray:
-        grey = light(images.colour_of(stored)).mean(-1, keepdims=True)
+        grey = light(colour_of(stored)).mean(-1, keepdims=True)
         return np.clip(grey if numbers else linear_to_srgb(np.clip(grey, 0.0, 1.0)), 0.0, 1.0)
 
     def opaque(stored: np.ndarray) -> np.ndarray:
-        alpha = stored[..., 3:] if stored.shape[2] == 4 else np.ones_like(stored[..., :1])
-        return np.clip(alpha, 0.0, 1.0)
+        return np.clip(alpha_of(stored), 0.0, 1.0)
 
     return {BRIGHT: bright, OPAQUE: opaque, ERASED: lambda stored: 1.0 - opaque(stored)}[kind]

@@ -16,9 +16,9 @@ from typing import Generic, TypeVar
 import bpy
 import numpy as np
 
-from .colour import finite, from_rec709, linear_to_srgb, srgb_to_linear, to_rec709
+from .colour import alpha_of, colour_of, finite, from_rec709, linear_to_srgb, srgb_to_linear, straight_of, to_rec709
 from .exr import encode_exr
-from .images import RENDER, channel_curve, colour_of, download, light_curve, packed, premultiplied, rendered, straight_of, three_components
+from .images import RENDER, channel_curve, download, light_curve, packed, premultiplied, rendered, three_components
 from .png import LINES, encode_png
 from .spaces import is_linear, tag, working
 from .storage import DATA, PLAIN, SRGB, STORAGE, encode
@@ -76,7 +76,7 @@ class Original:
         other = (three != three_components(self.meaning(colour))).any(-1)
         lines = np.ones((*stored.shape[:2], 4), np.float32)
         lines[..., :3] = colour if opaque else colour_of(stored)
-        lines[..., 3:] = stored[..., 3:] if stored.shape[2] == 4 and not opaque else 1.0
+        lines[..., 3:] = 1.0 if opaque else alpha_of(stored)
         lines[other, :3] = self._unread(three[other], channel) * (lines[other, 3:] if self.premultiplied else 1.0)
         return lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
         team = load_team(*place, args.device, args.dtype, **_chosen(args, BASE_OPTIONS))
         if not images:
             _check_from_nothing(team)
-        _spare_given(args, _outputs(team) if request == "all" else request)
+        _spare_given(args, team.config.outputs if request == "all" else request)
         show = _progress(team.default_steps if args.steps is None else args.steps)
         result = team.run(images, request, on_step=show, **_chosen(args, RUN_OPTIONS))
         _write(args.out, result)
@@ -93,11 +93,7 @@ def _check_from_nothing(team: Team) -> None:
         raise RequestError(f"The team does not make pictures of nothing: {why}; give it one with --image.")
 
 
-def _outputs(team: Team) -> list[str]:
-    return [mate.removesuffix(".out") for mate in team.teammates if mate.endswith(".out")]
-
-
-def _spare_given(args: argparse.Namespace, names: list[str]) -> None:
+def _spare_given(args: argparse.Namespace, names: Iterable[str]) -> None:
     """Raise `RequestError` where a result would take the place of a picture that was given."""
     from ..pictures import overwritten
     from ..teamwork import RequestError

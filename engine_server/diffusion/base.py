@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -158,6 +159,11 @@ class Base:
         """A fresh scheduler with its timesteps set for `steps` steps on latents of this shape."""
         scheduler, mu = copy.deepcopy(self.template), self.mu(latents, steps)
         scheduler.set_timesteps(steps, device=self.device, **({} if mu is None else {"mu": mu}))
+        return scheduler
+
+    def evenly(self, scheduler: Any, steps: int, latents: Tensor) -> Any:
+        """A scheduler of flow matching with its sigmas set evenly from 1 to 1/n, shifted by `mu`."""
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=self.mu(latents, steps), device=self.device)
         return scheduler
 
     def mu(self, latents: Tensor, steps: int) -> float | None:

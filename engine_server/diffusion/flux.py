@@ -7,13 +7,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from .base import Base, Prompt, Prompts, per_row
 
 Tensor = torch.Tensor
-GUIDANCE = 3.5
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -43,11 +41,9 @@ def linear_shift(length: int, config: Mapping[str, Any]) -> float:
     return small + (large - small) * (length - low) / (high - low)
 
 
-def even_schedule(base: Base, steps: int, latents: Tensor) -> Any:
-    """A fresh scheduler of a base with sigmas evenly from 1 to 1/n, shifted by the base's `mu`."""
-    scheduler = copy.deepcopy(base.template)
-    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=base.mu(latents, steps), device=base.device)
-    return scheduler
+def token_shift(base: Base, latents: Tensor) -> float:
+    """The same for the number of image tokens that a base makes of latents."""
+    return linear_shift(latents.shape[-2] * latents.shape[-1] // base.patch**2, base.template.config)
 
 
 class Flux(Base):
@@ -58,6 +54,8 @@ class Flux(Base):
     patch = 2
     axes = 3
     """Numbers in a token's position id."""
+    usual = 3.5
+    """The guidance that a network which takes it is told by default."""
 
     @property
     def taken(self) -> int:
@@ -66,7 +64,7 @@ class Flux(Base):
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
         """Sigmas from 1 to 1/n, shifted."""
-        return even_schedule(self, steps, latents)
+        return self.evenly(copy.deepcopy(self.template), steps, latents)
 
     def mu(self, latents: Tensor, steps: int) -> float:
         """The shift for the latents' channel count.
@@ -80,18 +78,23 @@ class Flux(Base):
     ) -> Mapping[str, Any]:
         """Prompt tokens and pooled vector for every row, position ids for all, guidance where the network has it."""
         prompts = prompts or [self.prompt]
-        told = self.guidance if guidance is None else guidance
         return {
             "encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows),
             "pooled_projections": per_row([p.pooled_prompt_embeds for p in prompts], rows),
             "txt_ids": torch.zeros(prompts[0].prompt_embeds.shape[1], 3, device=self.device, dtype=self.dtype),
-            "guidance": None if self.guidance is None else torch.full((rows,), told, device=self.device),
+            "guidance": self.told(rows, guidance),
         }
+
+    def told(self, rows: int, guidance: float | None) -> Tensor | None:
+        """The guidance of every row, or the usual one; None for a network that takes none."""
+        if self.guidance is None:
+            return None
+        return torch.full((rows,), self.guidance if guidance is None else guidance, device=self.device)
 
     @property
     def guidance(self) -> float | None:
-        """The usual guidance of FLUX.1-dev; FLUX.1-schnell takes none."""
-        return GUIDANCE if self.network.config.guidance_embeds else None
+        """The usual guidance of a dev; FLUX.1-schnell and FLUX.2-klein take none."""
+        return self.usual if self.network.config.guidance_embeds else None
 
     def predict(self, latents: Tensor, timestep: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         """Velocity, noise minus clean; the network counts time from 1 to 0."""

@@ -11,7 +11,6 @@ import torch
 from .base import Prompt, Prompts, per_row
 from .flux import Flux
 
-GUIDANCE = 4.0
 LONG = 4300
 """Sequences longer than this take the shift of many steps, however few are taken."""
 
@@ -36,6 +35,7 @@ class Flux2(Flux):
     family = "FLUX2"
     blocks = ("Flux2TransformerBlock", "Flux2SingleTransformerBlock")
     axes = 4
+    usual = 4.0
 
     def mu(self, latents: torch.Tensor, steps: int) -> float:
         """The shift for the latents' channel count, as with FLUX.1."""
@@ -48,17 +48,11 @@ class Flux2(Flux):
         prompts = prompts or [self.prompt]
         ids = torch.zeros(prompts[0].prompt_embeds.shape[1], self.axes, device=self.device)
         ids[:, 3] = torch.arange(len(ids))
-        told = self.guidance if guidance is None else guidance
         return {
             "encoder_hidden_states": per_row([p.prompt_embeds for p in prompts], rows),
             "txt_ids": ids,
-            "guidance": None if self.guidance is None else torch.full((rows,), told, device=self.device),
+            "guidance": self.told(rows, guidance),
         }
-
-    @property
-    def guidance(self) -> float | None:
-        """The usual guidance of FLUX.2-dev; neither klein takes it as an input."""
-        return GUIDANCE if self.network.config.guidance_embeds else None
 
     def take(self, facts: Mapping[str, Any]) -> None:
         """The distilled klein takes no guidance at all."""

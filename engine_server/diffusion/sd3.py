@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .base import Base, Prompt, Prompts, per_row
-from .flux import linear_shift
+from .flux import token_shift
 
 
 class SD3(Base):
@@ -31,9 +31,7 @@ class SD3(Base):
 
     def mu(self, latents: torch.Tensor, steps: int) -> float | None:
         """The shift for the number of image tokens, for a scheduler that takes one; the released ones have a fixed shift."""
-        if not self.template.config.get("use_dynamic_shifting"):
-            return None
-        return linear_shift(latents.shape[-2] * latents.shape[-1] // self.patch**2, self.template.config)
+        return token_shift(self, latents) if self.template.config.get("use_dynamic_shifting") else None
 
     def conditions(
         self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None

@@ -11,7 +11,6 @@ import copy
 from typing import Any
 
 import diffusers
-import numpy as np
 import torch
 
 from .base import Base
@@ -52,7 +51,7 @@ def _flow(base: Base, solver: str, steps: int, latents: Tensor) -> Any:
     euler = copy.deepcopy(base.template)
     if not isinstance(euler, diffusers.FlowMatchEulerDiscreteScheduler):
         euler = diffusers.FlowMatchEulerDiscreteScheduler(euler.config.num_train_timesteps, shift=flow_shift(euler))
-    euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=base.mu(latents, steps), device=base.device)
+    base.evenly(euler, steps, latents)
     if solver == "euler":
         return euler
     count = euler.config.num_train_timesteps

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from .base import Base, Prompt, Prompts
-from .flux import even_schedule, linear_shift
+from .flux import token_shift
 
 Tensor = torch.Tensor
 
@@ -32,12 +33,11 @@ class ZImage(Base):
 
     def schedule(self, steps: int, latents: Tensor) -> Any:
         """Sigmas from 1 to 1/n, shifted."""
-        return even_schedule(self, steps, latents)
+        return self.evenly(copy.deepcopy(self.template), steps, latents)
 
     def mu(self, latents: Tensor, steps: int) -> float:
         """The shift for the number of image tokens."""
-        tokens = latents.shape[-2] * latents.shape[-1] // self.patch**2
-        return linear_shift(tokens, self.template.config)
+        return token_shift(self, latents)
 
     def conditions(
         self, rows: int, height: int, width: int, prompts: Prompts | None = None, guidance: float | None = None

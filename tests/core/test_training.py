@@ -17,7 +17,7 @@ from engine_server.train.samples import Batch
 from engine_server.train.team import choose, stage_for
 
 from .tiny import tiny_base
-from .training import team_config, train, write_samples
+from .training import team_config, train
 
 VAE = {
     "latent_channels": 4,
@@ -31,11 +31,6 @@ VAE = {
     "encoder_out_shortcut": False,
     "decoder_in_shortcut": False,
 }
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture(scope="module")

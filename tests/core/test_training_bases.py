@@ -18,12 +18,7 @@ from engine_server.train.team import stage_for
 
 from .test_weights import write_gguf
 from .tiny import FAMILIES, tiny_base, wide_sd3
-from .training import team_config, train, write_samples
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
+from .training import team_config, train
 
 
 @pytest.fixture(scope="module")

@@ -29,17 +29,7 @@ from engine_server.train.ungraft import ungrafted
 from engine_server.train.wide import read_wide
 
 from .tiny import tiny_base
-from .training import ROOT, flow_unet, losses_of, team_config, train, write_samples
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return flow_unet(tmp_path_factory.mktemp("base"))
+from .training import ROOT, losses_of, team_config, train, write_samples
 
 
 @pytest.fixture

@@ -15,18 +15,13 @@ from engine_server.train.measure import pixel_measure
 from engine_server.train.team import stage_for
 
 from .tiny import tiny_base
-from .training import team_config, train, write_config, write_samples
+from .training import team_config, train, write_config
 
 UNET = {
     "sample_size": 4, "in_channels": 4, "out_channels": 4, "block_out_channels": [8, 16], "layers_per_block": 1,
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"], "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
     "cross_attention_dim": 8, "attention_head_dim": 2, "norm_num_groups": 4,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from engine_server.train.config import ConfigError, DataSet, TrainConfig
 from engine_server.train.team import stage_for
 
 from .test_training import VAE
-from .training import flow_unet, team_config, train, write_samples
+from .training import team_config, train
 
 UNISON = {"teammates": ("image.in", "mask.in", "albedo.out", "depth.out"), "hub": "albedo.out"}
 NETWORK = {
@@ -19,16 +19,6 @@ NETWORK = {
     "attention_head_dim": 8, "num_attention_heads": 2, "joint_attention_dim": 8, "caption_projection_dim": 16,
     "pooled_projection_dim": 8, "pos_embed_max_size": 8,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return flow_unet(tmp_path_factory.mktemp("base"))
 
 
 def plain(stage, samples, output, base="", **changes):

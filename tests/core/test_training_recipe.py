@@ -21,14 +21,9 @@ from engine_server.train.options import TeamOptions, options_of
 from engine_server.train.team import RANK, stage_for
 
 from .tiny import tiny_base
-from .training import ROOT, team_config, write_config, write_samples
+from .training import ROOT, team_config, write_config
 
 RECIPES = sorted((ROOT / "engine_server" / "bundled" / "nano" / "recipe").rglob("*.toml"))
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,6 @@ from .training import ROOT, team_config, train, write_config, write_samples
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
-
-
-@pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return tiny_base("SD3", tmp_path_factory.mktemp("base"))
 

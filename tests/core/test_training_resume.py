@@ -21,12 +21,7 @@ from engine_server.train.team import stage_for
 from engine_server.train.told import PARTS, another, changes, settings_of
 
 from .tiny import tiny_base
-from .training import flow_unet, start, team_config, train, write_config, write_samples
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
+from .training import flow_unet, start, team_config, train, write_config
 
 
 @pytest.fixture(scope="module")

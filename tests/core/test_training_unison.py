@@ -19,19 +19,9 @@ from engine_server.train.samples import Batch
 from engine_server.train.team import stage_for
 
 from .tiny import tiny_base
-from .training import ROOT, flow_unet, losses_of, team_config, train, write_samples
+from .training import ROOT, losses_of, team_config, train
 
 TEAMMATES = ("image.in", "albedo.in", "mask.in", "albedo.out", "depth.out")
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("samples"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return flow_unet(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
